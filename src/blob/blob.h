@@ -1,0 +1,24 @@
+/*
+ * blob.h: large objects in a directory (an S3-compatible store comes later behind the same functions).
+ *
+ * A blob never changes. Its key is the lower-case hex SHA-256 of its content, so that writing it twice is harmless.
+ * blob_put is durable when it returns: temporary name, fsync, rename, fsync of the directory. Thread-safe.
+ */
+#ifndef SLIPWAY_BLOB_BLOB_H
+#define SLIPWAY_BLOB_BLOB_H
+
+#include "base/str.h"
+
+#define BLOB_KEY_SIZE 65
+
+struct blob_store;
+
+int blob_open(const char *dir, struct blob_store **ret, struct err *e);
+void blob_close(struct blob_store *s);
+int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZE], struct err *e);
+/* The content, read into the arena. ERR_NOT_FOUND when there is none; ERR_IO when the hash does not match. */
+int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str *ret, struct err *e);
+/* Removing what is not there is no error. */
+int blob_delete(struct blob_store *s, const char *key, struct err *e);
+
+#endif

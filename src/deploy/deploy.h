@@ -1,0 +1,43 @@
+/*
+ * deploy.h: settings, the queue, jobs, logs, agent pools, as the rooms above see them.
+ */
+#ifndef SLIPWAY_DEPLOY_DEPLOY_H
+#define SLIPWAY_DEPLOY_DEPLOY_H
+
+#include "state/state.h"
+
+/* Registers the hooks that lower rooms offer (state_stack_is_deploying); once, before requests run. */
+void deploy_init(void);
+
+/* Leases of runners, claims whose work order nobody fetched, queue expiry, time limits, log retention. */
+int deploy_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
+
+/* Makes a pool and its token. org_id NULL: a shared pool that serves every organization (slipway dev). */
+int deploy_pool_add(struct app *app, struct arena *a, const char *org_id, const char *name, const char *description,
+		    const char **ret_id, const char **ret_token, struct err *e);
+
+/* For the console's plain page: state and log so far. */
+struct deployment_step_view {
+	const char *name;
+	const char *status;
+	int64_t started_us; /* DB_NULL_INT */
+	int64_t updated_us;
+	struct str text; /* the step's lines so far, at most the last 2 MiB of the log */
+};
+struct deployment_view {
+	const char *id;
+	int64_t version;
+	const char *operation;
+	const char *status;
+	const char *message;
+	const char *requested_by;
+	const char *agent_name; /* NULL */
+	int64_t created_us, started_us, ended_us; /* DB_NULL_INT when not yet */
+	struct deployment_step_view *steps;
+	size_t step_count;
+};
+/* 1 found, 0 not. */
+int deploy_view(struct app *app, struct arena *a, const char *stack_id, int64_t version, struct deployment_view *ret,
+		struct err *e);
+
+#endif

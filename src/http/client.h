@@ -1,0 +1,56 @@
+/*
+ * client.h: HTTP requests of ours to others (agent → server, admin → control socket). libcurl beneath; the curl
+ * handle is kept by struct http_client, one thread at a time.
+ */
+#ifndef SLIPWAY_HTTP_CLIENT_H
+#define SLIPWAY_HTTP_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "base/str.h"
+
+struct http_client;
+
+struct http_client_config {
+	const char *base_url;	 /* "http://127.0.0.1:8420" (a path prefix is kept); "http://localhost" with a socket */
+	const char *socket_path; /* unix socket instead of TCP, or NULL */
+	const char *token;	 /* sent as "Authorization: token <token>"; NULL: none */
+	const char *user_agent;
+	int connect_timeout_ms; /* 0: 10 s */
+};
+
+struct http_client_request {
+	const char *method;
+	const char *path; /* "/api/..." */
+	struct str body; /* p == NULL: none */
+	const char *content_type; /* default application/json */
+	bool gzip; /* compress the body */
+	const char *const *headers; /* NULL-terminated "Name: value" lines, or NULL */
+	int timeout_ms; /* whole request; 0: 60 s */
+	size_t max_response_bytes; /* 0: 64 MiB */
+	/* polled about every 200 ms; true aborts with ERR_CANCELLED; may be NULL */
+	bool (*cancelled)(void *arg);
+	void *cancelled_arg;
+};
+
+struct http_client_response {
+	int status;
+	struct str body; /* in the arena */
+	int retry_after_s; /* -1 if the header was not there */
+};
+
+int http_client_new(const struct http_client_config *config, struct http_client **ret, struct err *e);
+void http_client_free(struct http_client *c);
+void http_client_set_token(struct http_client *c, const char *token);
+
+/* One attempt. Transport faults are ERR_UNAVAILABLE (ERR_TIMEOUT, ERR_CANCELLED); any HTTP status is a success here. */
+int http_client_send(struct http_client *c, const struct http_client_request *rq, struct arena *a,
+		     struct http_client_response *ret, struct err *e);
+/* send, then a status >= 400 becomes an error of the matching code with the server's message. *ret_json (may be NULL)
+ * gets the checked body, absent when empty. */
+int http_client_json(struct http_client *c, const char *method, const char *path, struct str body, struct arena *a,
+		     struct json *ret_json, struct err *e);
+
+#endif

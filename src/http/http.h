@@ -1,0 +1,139 @@
+/*
+ * http.h: the HTTP server as the rooms above see it. Libmicrohttpd is wholly hidden behind this header.
+ *
+ * Threads: the library's event threads only move bytes. A complete request is suspended and handed to a worker thread;
+ * there the route's handler runs, plainly and synchronously; what it put into the response resumes the connection. A
+ * `struct request` and its `struct response` belong to the worker while the handler runs, and their memory comes from
+ * request->arena.
+ *
+ * Order of one request: route found (else 404/405) → `authorize` hook (authentication, permission; sets
+ * request->context) → body read, its limit checked, inflated when it came with Content-Encoding: gzip → handler. A body
+ * of up to 64 KiB may be read before the authorize hook; a larger one is authorised first, then spooled (memory, then an
+ * unlinked file that is mapped), so that `body` is always one span. Over the limit: drained up to HTTP_DRAIN_BYTES, 413.
+ *
+ * Errors: a handler returns a negative code with *e filled; the answer is {"code":N,"message":"<Status Text>: <detail>"}
+ * (cli-protocol §1.4). 5xx carry X-Pulumi-Request-ID; they are logged once, here.
+ *
+ * Long polls: see http_park().
+ */
+#ifndef SLIPWAY_HTTP_HTTP_H
+#define SLIPWAY_HTTP_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/fields.h"
+#include "base/json.h"
+#include "base/str.h"
+
+struct http_server;
+struct request;
+struct response;
+struct response_stream;
+
+/* Returned by a handler that parked its request. */
+#define HTTP_PARKED 1
+
+typedef int (*http_handler)(struct request *r, struct response *w, struct err *e);
+
+/* One row of api/routes.def. */
+struct route {
+	const char *method;  /* "GET" ... ; HEAD falls back to GET's row unless it has one of its own */
+	const char *pattern; /* "/api/stacks/{orgName}/{projectName}": static segments win over {parameters} */
+	http_handler handler;
+	int auth;	/* enum route_auth of identity/access.h */
+	int permission; /* enum permission of identity/access.h */
+	const struct field *body; /* for documentation and ROUTE-level decoding; NULL: none or decoded by the handler */
+	size_t body_limit_bytes;  /* after inflating too; 0: no body expected (one is drained and ignored) */
+	const char *summary;
+};
+
+struct http_config {
+	const char *listen_host; /* "127.0.0.1" */
+	int listen_port;	 /* 0: any free one */
+	const char *socket_path; /* also listen on this unix socket (0600), or NULL */
+	int workers;		 /* 0: chosen from the number of cores */
+	const struct route *routes;
+	size_t route_count;
+	/* Runs on a worker before the body is read. 0 lets the request in. */
+	int (*authorize)(struct request *r, struct err *e);
+	void *app; /* request_app() */
+	bool access_log;
+};
+
+int http_server_start(const struct http_config *config, struct http_server **ret, struct err *e);
+int http_server_port(const struct http_server *s);
+/* Stops accepting, wakes parked requests (they are answered as at their deadline), lets running ones finish. */
+void http_server_stop(struct http_server *s);
+void http_server_free(struct http_server *s);
+
+/* --- request --- */
+struct request {
+	struct arena *arena;
+	const struct route *route;
+	const char *method;
+	const char *path; /* decoded nowhere: as it came, without the query */
+	const char *id;	  /* X-Pulumi-Request-ID: taken from the client if sane, else made */
+	struct str body;  /* whole, inflated */
+	struct str body_gzip; /* as it came, if it came compressed (else p == NULL) */
+	bool from_socket; /* came over the control socket */
+	void *context;	  /* set by the authorize hook */
+	int64_t parked_until_us; /* 0: has not been parked yet (http_park) */
+};
+
+void *request_app(const struct request *r);
+/* Value of {name} in the pattern, percent-decoded; BUG if the pattern has no such parameter. */
+const char *request_param(const struct request *r, const char *name);
+bool request_has_param(const struct request *r, const char *name);
+/* First value of the query argument, decoded; NULL if absent. */
+const char *request_query(const struct request *r, const char *name);
+/* Integer argument within [min, max]; absent → fallback; else ERR_BAD_REQUEST that names it. */
+int request_query_int(const struct request *r, const char *name, int64_t min, int64_t max, int64_t fallback,
+		      int64_t *ret, struct err *e);
+/* "true"/"1"/"" → true, "false"/"0" → false; anything else ERR_BAD_REQUEST. */
+int request_query_bool(const struct request *r, const char *name, bool fallback, bool *ret, struct err *e);
+const char *request_header(const struct request *r, const char *name); /* any case; NULL if absent */
+const char *request_cookie(const struct request *r, const char *name);
+const char *request_peer(const struct request *r); /* address as text, "unix" for the control socket */
+bool request_accepts_gzip(const struct request *r);
+/* scheme://host as the client sees us: from --public-url when set by the app, else Host. */
+const char *request_host(const struct request *r);
+/* Checks that the body is JSON; an empty body is ERR_BAD_REQUEST unless `may_be_empty` (then *ret is absent). */
+int request_json(struct request *r, bool may_be_empty, struct json *ret, struct err *e);
+/* request_json + fields_decode; sets Slipway-Ignored on the response; with `Prefer: handling=strict` ignored fields are
+ * ERR_BAD_REQUEST. An absent body decodes as {}. */
+int request_decode(struct request *r, struct response *w, const struct field *table, void *out, struct err *e);
+/* For handlers with decoders of their own: same treatment of the ignored fields. */
+int request_note_ignored(struct request *r, struct response *w, const struct ignored_fields *ig, struct err *e);
+
+/* --- response --- */
+void response_status(struct response *w, int status); /* default 200 */
+void response_header(struct response *w, const char *name, const char *value);
+/* A JSON body: returns the writer (Content-Type: application/json). The framework compresses large answers when the
+ * client accepts gzip. */
+struct json_writer *response_json(struct response *w);
+/* A finished body; copied unless it lies in the request's arena or is static. */
+void response_body(struct response *w, const char *content_type, struct str body);
+/* A body that is gzip already: sent as it lies when the client accepts gzip, else inflated. */
+void response_body_gzip(struct response *w, const char *content_type, struct str gzip);
+void response_empty(struct response *w, int status); /* e.g. 204 */
+
+/* --- waiting ---
+ * A handler that has nothing to answer yet subscribes to a key first, looks again, and then returns HTTP_PARKED:
+ *
+ *	http_park(r, key, deadline_us);        // monotonic clock; kept from the first time when called again
+ *	found = look(...);
+ *	if (!found && clock_mono_us() < r->parked_until_us && !request_stopping(r)) return HTTP_PARKED;
+ *
+ * The request then holds no thread. It is run again from the start of its handler when http_wake() names the key (a
+ * wake that comes between http_park and the return is not lost), at the deadline, and when the server stops. A client
+ * that hangs up is dropped without running the handler. A handler that answers after all simply returns 0: its
+ * subscription ends. */
+void http_park(struct request *r, const char *key, int64_t deadline_mono_us);
+bool request_stopping(const struct request *r);
+/* Whether the client's connection still stands: the claim asks it before it answers (architecture §2.3). */
+bool request_alive(const struct request *r);
+/* Wakes up to `max` requests parked on key, oldest first (0: all). Any thread. */
+void http_wake(struct http_server *s, const char *key, int max);
+
+#endif

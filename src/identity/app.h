@@ -1,0 +1,45 @@
+/*
+ * app.h: the handles that every handler finds through request_app(): one per process, made by server/, never changed
+ * while requests run. The structs belong to their rooms and are opaque to the others.
+ */
+#ifndef SLIPWAY_IDENTITY_APP_H
+#define SLIPWAY_IDENTITY_APP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "http/http.h"
+
+struct db;
+struct blob_store;
+struct identity;
+
+/* Times in microseconds; the options of `serve` and `dev`. */
+struct app_options {
+	int64_t runner_timeout_us;     /* --runner-timeout: a silent runner (10 min) */
+	int64_t claim_timeout_us;      /* --claim-timeout: from claim to work order (15 s) */
+	int64_t queue_expiry_us;       /* --queue-expiry (7 days) */
+	int64_t deployment_timeout_us; /* --deployment-timeout (2 h) */
+	int64_t lease_us;	       /* --lease: of an update (5 min); the CLI asks for its own duration, this caps it */
+	int64_t log_retention_us;      /* --log-retention (90 days) */
+	const char *executor_path;     /* slipway-executor, for the download route */
+};
+
+struct app {
+	struct db *db;
+	struct blob_store *blobs;
+	struct identity *identity;
+	struct http_server *http; /* set after the server has started */
+	struct app_options options;
+	const char *public_url; /* "http://127.0.0.1:8420", no slash at the end; never NULL once requests run */
+	/* Tells the ticker that something may be due earlier than it thinks. Any thread. */
+	void (*poke)(struct app *app);
+	void *server; /* of server/ alone */
+};
+
+static inline struct app *app_of(const struct request *r)
+{
+	return request_app(r);
+}
+
+#endif

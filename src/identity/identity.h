@@ -1,0 +1,158 @@
+/*
+ * identity.h: who is asking, and what they may do. Organizations, users, tokens.
+ *
+ * Permission rule everywhere: no read → 404, read but not enough → 403 (features §8.3).
+ */
+#ifndef SLIPWAY_IDENTITY_IDENTITY_H
+#define SLIPWAY_IDENTITY_IDENTITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "crypto/crypto.h"
+#include "db/db.h"
+
+/* How a route authenticates (struct route.auth). */
+enum route_auth {
+	AUTH_NONE,    /* anybody */
+	AUTH_USER,    /* "token <personal or run token>", or the session cookie */
+	AUTH_LEASE,   /* "update-token <lease token>" of the update in the path */
+	AUTH_POOL,    /* "token <pool token>" */
+	AUTH_RUNNER,  /* "token <runner token>" of the deployment in the path */
+	AUTH_SITE,    /* the control socket, or a site administrator's token */
+};
+
+/* What a route needs (struct route.permission). Routes with {orgName} are resolved to an organization, those with
+ * {projectName} and {stackName} to a stack, before the handler runs. */
+enum permission {
+	PERM_NONE,	    /* nothing beyond authentication */
+	PERM_ORG_READ,	    /* member of {orgName} */
+	PERM_ORG_ADMIN,	    /* administrator of {orgName} */
+	PERM_STACK_CREATE,  /* may make stacks in {orgName} */
+	PERM_STACK_READ,
+	PERM_STACK_WRITE,   /* run updates, change config, start deployments */
+	PERM_STACK_ADMIN,   /* delete, rename */
+	PERM_SETTINGS_READ, /* deployment settings */
+	PERM_SETTINGS_WRITE,/* never with a run token */
+	PERM_LEASE,	    /* the update in the path belongs to the lease token */
+	PERM_POOL,	    /* the pool of the token */
+	PERM_RUNNER,	    /* the job of the token */
+	PERM_SITE,
+};
+
+enum principal_kind {
+	PRINCIPAL_NONE,
+	PRINCIPAL_USER,	  /* personal token or session */
+	PRINCIPAL_RUN,	  /* the pulumi CLI inside a deployment: its requester's rights, less minting and administering */
+	PRINCIPAL_LEASE,
+	PRINCIPAL_POOL,
+	PRINCIPAL_RUNNER,
+	PRINCIPAL_SOCKET, /* the control socket: the site administrator */
+};
+
+struct principal {
+	enum principal_kind kind;
+	const char *token_id;
+	const char *token_description;
+	const char *user_id; /* USER, RUN (may be NULL: automatic trigger) */
+	const char *user_name;
+	bool site_admin;
+	const char *org_id; /* POOL */
+	const char *pool_id; /* POOL */
+	const char *deployment_id; /* RUN, RUNNER */
+	int64_t attempt; /* RUN, RUNNER */
+	const char *stack_id; /* RUN */
+	const char *update_id; /* LEASE */
+	int64_t expires_us; /* DB_NULL_INT: never */
+};
+
+struct org {
+	const char *id;
+	const char *name;
+	bool personal;
+	struct str data_key; /* sealed */
+};
+
+/* What the authorize hook leaves in request->context: every handler finds it by request_access(r). */
+struct access {
+	struct principal who;
+	struct org org;	      /* of {orgName}; id NULL when the route has none */
+	const char *role;     /* "admin", "member" of who in org; NULL: none */
+	const char *stack_id; /* of {projectName}/{stackName} when the route has them, resolved; NULL if the route makes it */
+	const char *stack_project; /* current names (a former name resolves to the stack too) */
+	const char *stack_name;
+};
+
+struct request;
+struct access *request_access(const struct request *r);
+
+struct identity {
+	struct db *db;
+	struct crypto_key master;
+};
+
+/* --- authentication: all by token hash; ERR_UNAUTHORIZED when unknown or expired --- */
+int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, struct principal *ret, struct err *e);
+
+/* --- organizations and users --- */
+/* ERR_NOT_FOUND without the name being known to the caller. `role` as in struct access. */
+int identity_org_access(struct db_conn *c, struct arena *a, const struct principal *who, const char *org_name,
+			struct org *ret_org, const char **ret_role, struct err *e);
+/* The organization's data key, opened. */
+int identity_org_key(const struct identity *id, const struct org *org, struct crypto_key *ret, struct err *e);
+
+struct user {
+	const char *id;
+	const char *name;
+	const char *display_name;
+	const char *email;
+	bool site_admin;
+};
+/* 1 found, 0 not. */
+int identity_user_by_id(struct db_conn *c, struct arena *a, const char *user_id, struct user *ret, struct err *e);
+int identity_user_by_name(struct db_conn *c, struct arena *a, const char *name, struct user *ret, struct err *e);
+
+/* --- making things; each is one transaction of its own --- */
+int identity_org_add(struct identity *id, struct arena *a, const char *name, const char **ret_id, struct err *e);
+/* Makes the user with the personal organization, or finds the existing one; joins `org` when given (role "admin" or
+ * "member"). */
+int identity_user_add(struct identity *id, struct arena *a, const char *name, bool site_admin, const char *org,
+		      const char *role, const char **ret_id, struct err *e);
+int identity_token_add(struct identity *id, struct arena *a, const char *user, const char *description,
+		       int64_t expires_us, const char **ret_token, const char **ret_id, struct err *e);
+/* Whether there is no user yet (first start). */
+int identity_is_empty(struct identity *id, bool *ret, struct err *e);
+
+/* --- for other rooms, inside their own transactions ---
+ * Stores the hash of `token` (made before by token_new). Fields of `t` that do not apply stay NULL / DB_NULL_INT. */
+struct token_row {
+	const char *id;
+	struct str hash;
+	const char *kind; /* "pool", "runner", "run", "lease", "session" */
+	const char *description; /* NULL: "" */
+	const char *user_id;
+	const char *org_id;
+	const char *pool_id;
+	const char *deployment_id;
+	int64_t attempt; /* DB_NULL_INT when none */
+	const char *stack_id;
+	const char *update_id;
+	int64_t expires_us; /* DB_NULL_INT: never */
+};
+int identity_token_insert(struct db_conn *c, const struct token_row *t, struct err *e);
+int identity_tokens_revoke_deployment(struct db_conn *c, const char *deployment_id, struct err *e);
+int identity_tokens_revoke_update(struct db_conn *c, const char *update_id, struct err *e);
+int identity_tokens_revoke_pool(struct db_conn *c, const char *pool_id, struct err *e);
+/* Lease tokens of the update that expire later than `us` expire then (grace for requests in flight). */
+int identity_lease_tokens_expire(struct db_conn *c, const char *update_id, int64_t us, struct err *e);
+
+/* Names of organizations and users: ^[a-zA-Z0-9][a-zA-Z0-9-_]{1,38}[a-zA-Z0-9]$ (cli-protocol §2.3). */
+bool identity_name_valid(const char *name);
+
+/* --- outbox (identity is the lowest room above db; every room may write events) ---
+ * Inserts one row per consumer that wants `kind` (table in outbox.c). payload is JSON text. */
+int outbox_put(struct db_conn *c, const char *kind, const char *org_id, const char *stack_id, struct str payload,
+	       struct err *e);
+
+#endif

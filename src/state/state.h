@@ -1,0 +1,72 @@
+/*
+ * state.h: the state backend as the rooms above see it: stacks, updates, leases.
+ *
+ * Everything that a stack's row, its updates and its documents need goes through this room. Functions that take a
+ * `struct db_conn` run inside of the caller's transaction; functions that take a `struct app` make their own.
+ */
+#ifndef SLIPWAY_STATE_STATE_H
+#define SLIPWAY_STATE_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "identity/app.h"
+#include "identity/identity.h"
+
+struct stack {
+	const char *id;
+	const char *org_id;
+	const char *project;
+	const char *name;
+	const char *tags; /* JSON object */
+	struct str data_key; /* sealed */
+	int64_t version;
+	const char *checkpoint_id;
+	const char *latest_update_id;
+	const char *running_update_id;
+	int64_t resource_count;
+	bool deleted; /* a tombstone: only found by id */
+};
+
+/* 1 found, 0 not. A former name finds the renamed stack, unless a live stack has that name now. */
+int state_stack_by_name(struct db_conn *c, struct arena *a, const char *org_id, const char *project, const char *name,
+			struct stack *ret, struct err *e);
+int state_stack_by_id(struct db_conn *c, struct arena *a, const char *stack_id, struct stack *ret, struct err *e);
+
+/* Seals and opens values for a stack with its own key (secrets of state, secrets of deployment settings). `purpose`
+ * becomes part of the associated data: "state", "settings". */
+int state_stack_key(const struct identity *id, const struct org *org, const struct stack *s, struct crypto_key *ret,
+		    struct err *e);
+
+/* The org of a stack, for code that has only the stack (ticker). 1 found, 0 not. */
+int state_org_of_stack(struct db_conn *c, struct arena *a, const char *org_id, struct org *ret, struct err *e);
+
+/* Updates that were made with the run token of a deployment, oldest first. */
+struct update_summary {
+	const char *id;
+	const char *kind; /* "update", "preview" ... */
+	bool dry_run;
+	const char *status;
+	const char *result; /* not-started, in-progress, succeeded, failed: what history shows */
+	int64_t version;
+	const char *message;
+	const char *environment; /* JSON object */
+	int64_t started_us; /* DB_NULL_INT */
+	int64_t ended_us;   /* DB_NULL_INT */
+};
+int state_updates_of_deployment(struct db_conn *c, struct arena *a, const char *deployment_id,
+				struct update_summary **ret, size_t *ret_count, struct err *e);
+
+/* Ends every update of the deployment that still runs: its journal is replayed, the resulting state stored, its lease
+ * tokens revoked, its status becomes "failed". Harmless when there is none, and when repeated. */
+int state_abandon_deployment_updates(struct app *app, const char *deployment_id, struct err *e);
+
+/* Removes the tombstone of a stack whose last active deployment has ended; nothing for a live stack. */
+int state_stack_forget(struct db_conn *c, const char *stack_id, struct err *e);
+/* Set by deploy/: whether the stack has a deployment that is accepted or running (then a delete leaves a tombstone). */
+extern int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
+
+/* Ends updates whose lease ran out. *ret_next_us: when to come again (INT64_MAX: nothing waits). */
+int state_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
+
+#endif
