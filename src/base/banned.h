@@ -1,0 +1,15 @@
+/*
+ * banned.h: force-included into every file of ours. Functions that invite mistakes are compile errors.
+ */
+#ifndef SLIPWAY_BASE_BANNED_H
+#define SLIPWAY_BASE_BANNED_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok gets atoi atol atoll system popen localtime \
+	gmtime rand srand
+
+#endif

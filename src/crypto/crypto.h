@@ -1,0 +1,64 @@
+/*
+ * crypto.h: sealing of secrets, tokens, digests. libsodium beneath. Thread-safe after crypto_init().
+ *
+ * Sealed blob, version 1 (others read it: to change it, add a version, keep opening the old ones):
+ *
+ *	byte 0       version = 1
+ *	bytes 1..4   key id, big endian: which generation of the key sealed it
+ *	bytes 5..28  nonce, random
+ *	rest         XChaCha20-Poly1305 ciphertext and tag
+ *
+ * Associated data is the owner's identity ("stack:<id>", "org:<id>", "settings:<stack id>"), so that a blob can not be
+ * moved to another owner.
+ */
+#ifndef SLIPWAY_CRYPTO_CRYPTO_H
+#define SLIPWAY_CRYPTO_CRYPTO_H
+
+#include <stdint.h>
+
+#include "base/str.h"
+
+#define CRYPTO_KEY_BYTES 32
+#define CRYPTO_SHA256_BYTES 32
+#define SEAL_OVERHEAD_BYTES (5 + 24 + 16)
+
+struct crypto_key {
+	uint32_t id;
+	unsigned char bytes[CRYPTO_KEY_BYTES];
+};
+
+int crypto_init(struct err *e);
+void crypto_random(void *p, size_t n);
+void crypto_wipe(void *p, size_t n);
+void crypto_key_new(struct crypto_key *ret, uint32_t id);
+
+/* Seals plaintext for `owner`; the blob is in the arena. */
+int crypto_seal(const struct crypto_key *key, const char *owner, struct str plaintext, struct arena *a,
+		struct str *ret_sealed, struct err *e);
+/* ERR_BAD_REQUEST if it was not sealed with this key for this owner, or was changed. */
+int crypto_open(const struct crypto_key *key, const char *owner, struct str sealed, struct arena *a,
+		struct str *ret_plaintext, struct err *e);
+
+/* Which generation of the key sealed it; false if it is no sealed blob that we know. */
+bool crypto_sealed_key_id(struct str sealed, uint32_t *ret_id);
+
+/* The master key: a file of 0600 with 64 hex characters; created (whole or not at all, fsynced) if absent and `create`.
+ * ERR_NOT_FOUND if absent otherwise; ERR_IO if it is damaged, or if others may read it. */
+int crypto_master_load(const char *path, bool create, struct crypto_key *ret, struct err *e);
+
+void crypto_sha256(struct str data, unsigned char ret[CRYPTO_SHA256_BYTES]);
+char *crypto_sha256_hex(struct arena *a, struct str data);
+
+/* Tokens: "<prefix>" and 40 characters from a CSPRNG, shown once; only the SHA-256 is stored (32 bytes, looked up by
+ * equality: the token has 200 bits of entropy, so a slow hash would add nothing). */
+#define TOKEN_PREFIX_PERSONAL "pul-"
+#define TOKEN_PREFIX_POOL "pul-pool-"
+#define TOKEN_PREFIX_RUN "pul-run-"
+#define TOKEN_PREFIX_RUNNER "pul-runner-"
+#define TOKEN_PREFIX_LEASE "pul-lease-"
+char *token_new(struct arena *a, const char *prefix);
+struct str token_hash(struct arena *a, struct str token); /* 32 bytes */
+
+bool crypto_equal(struct str a, struct str b); /* constant time */
+
+#endif
