@@ -20,6 +20,7 @@ enum route_auth {
 	AUTH_LEASE,   /* "update-token <lease token>" of the update in the path */
 	AUTH_POOL,    /* "token <pool token>" */
 	AUTH_RUNNER,  /* "token <runner token>" of the deployment in the path */
+	AUTH_AGENT,   /* the pool token, or the runner token (of the deployment in the path, if there is one) */
 	AUTH_SITE,    /* the control socket, or a site administrator's token */
 };
 
@@ -27,6 +28,7 @@ enum route_auth {
  * {projectName} and {stackName} to a stack, before the handler runs. */
 enum permission {
 	PERM_NONE,	    /* nothing beyond authentication */
+	PERM_USER_WRITE,    /* change one's own account, see and mint one's tokens: never with a run token */
 	PERM_ORG_READ,	    /* member of {orgName} */
 	PERM_ORG_ADMIN,	    /* administrator of {orgName} */
 	PERM_STACK_CREATE,  /* may make stacks in {orgName} */
@@ -38,12 +40,13 @@ enum permission {
 	PERM_LEASE,	    /* the update in the path belongs to the lease token */
 	PERM_POOL,	    /* the pool of the token */
 	PERM_RUNNER,	    /* the job of the token */
+	PERM_AGENT,	    /* either of the two */
 	PERM_SITE,
 };
 
 enum principal_kind {
 	PRINCIPAL_NONE,
-	PRINCIPAL_USER,	  /* personal token or session */
+	PRINCIPAL_USER,	  /* personal token, or session (a browser's cookie) */
 	PRINCIPAL_RUN,	  /* the pulumi CLI inside a deployment: its requester's rights, less minting and administering */
 	PRINCIPAL_LEASE,
 	PRINCIPAL_POOL,
@@ -58,6 +61,7 @@ struct principal {
 	const char *user_id; /* USER, RUN (may be NULL: automatic trigger) */
 	const char *user_name;
 	bool site_admin;
+	bool session; /* USER by a session: only good as a cookie */
 	const char *org_id; /* POOL */
 	const char *pool_id; /* POOL */
 	const char *deployment_id; /* RUN, RUNNER */
