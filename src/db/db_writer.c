@@ -1,0 +1,268 @@
+/*
+ * One thread owns the writing connection. It runs the functions that wait, one after the other, each as a savepoint of
+ * one transaction, commits once and then answers them all: an fsync is shared by everybody who came while the last one
+ * ran.
+ *
+ * A function that fails is rolled back alone. When the transaction itself is lost (the commit fails, or SQLite gives
+ * it up because of a full disk), every function of the group is answered with that error: none of them is on disk.
+ *
+ * Checkpoints move the log's pages into the database file. They happen here, between two groups, when nobody waits, or
+ * when the log is so long that waiting would not pay.
+ */
+#include "db/writer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+/* A group is closed when nobody waits any more, and at the latest at this size: those in it wait for its commit. */
+#define GROUP_MAX 256
+/* Checkpoint when nobody writes for this long and the log has so many pages (of 4 KiB), ... */
+#define IDLE_MS 100
+#define IDLE_PAGES 64
+/* ... or, even when somebody waits, from so many on (32 MiB, half of journal_size_limit). */
+#define BUSY_PAGES 8192
+
+struct job {
+	db_fn fn;
+	void *arg;
+	struct err *e; /* may be NULL */
+	int result;
+	bool done;
+	pthread_cond_t answered;
+	struct job *next;
+};
+
+struct db_writer {
+	struct db_conn *conn; /* the thread's */
+	pthread_t thread;
+	pthread_mutex_t lock; /* of what follows, and of job.done */
+	pthread_cond_t wake;
+	struct job *first, **last;
+	bool stopping;
+	int fail_commit_after;
+};
+
+static struct job *take(struct db_writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	struct job *j = w->first;
+	if (j) {
+		w->first = j->next;
+		if (!w->first)
+			w->last = &w->first;
+		j->next = NULL;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return j;
+}
+
+/* Answers a list of jobs. They lie on their callers' stacks: after `done` they are gone. */
+static void answer(struct db_writer *w, struct job *list)
+{
+	pthread_mutex_lock(&w->lock);
+	while (list) {
+		struct job *next = list->next;
+		list->done = true;
+		pthread_cond_signal(&list->answered);
+		list = next;
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void fail_all(struct job *list, const struct err *why)
+{
+	for (; list; list = list->next) {
+		list->result = -(int)why->code;
+		if (list->e)
+			*list->e = *why;
+	}
+}
+
+/* Runs one function as a savepoint. False: the transaction is lost, the reason is in *why. */
+static bool run_job(struct db_conn *c, struct job *j, struct err *why)
+{
+	db_conn_forget_error(c);
+	if (db_conn_control(c, DB_SAVEPOINT, why) < 0)
+		return false;
+	struct err mine;
+	err_reset(&mine);
+	j->result = j->fn(c, j->arg, &mine);
+	if (j->result >= 0 && c->failure.code != ERR_NONE) {
+		/* It went on after a failed statement: on the other engine that would have ended the transaction. */
+		mine = c->failure;
+		j->result = -(int)mine.code;
+	}
+	if (!db_conn_in_transaction(c)) {
+		*why = c->failure;
+		if (why->code == ERR_NONE)
+			err_set(why, ERR_IO, "the database gave up the transaction");
+		return false;
+	}
+	if (j->result < 0) {
+		if (j->e)
+			*j->e = mine;
+		if (db_conn_control(c, DB_ROLLBACK_TO, why) < 0)
+			return false;
+	}
+	return db_conn_control(c, DB_RELEASE, why) == 0;
+}
+
+static int commit(struct db_writer *w, struct err *e)
+{
+	pthread_mutex_lock(&w->lock);
+	bool fail = w->fail_commit_after > 0 && --w->fail_commit_after == 0;
+	pthread_mutex_unlock(&w->lock);
+	if (fail)
+		return err_set(e, ERR_NO_SPACE, "COMMIT: made to fail by the test");
+	return db_conn_control(w->conn, DB_COMMIT, e);
+}
+
+static void run_group(struct db_writer *w, struct job *j)
+{
+	struct db_conn *c = w->conn;
+	struct job *group = NULL, **end = &group;
+	struct err why;
+	err_reset(&why);
+	db_conn_forget_error(c);
+	bool good = db_conn_control(c, DB_BEGIN_WRITE, &why) == 0;
+	for (int n = 0; j; j = ++n < GROUP_MAX && good ? take(w) : NULL) {
+		*end = j;
+		end = &j->next;
+		if (good)
+			good = run_job(c, j, &why);
+	}
+	if (good)
+		good = commit(w, &why) == 0;
+	if (!good) {
+		if (db_conn_in_transaction(c))
+			db_conn_control(c, DB_ROLLBACK, NULL);
+		fail_all(group, &why);
+	}
+	answer(w, group);
+}
+
+static void checkpoint(struct db_conn *c)
+{
+	int pages = 0, moved = 0;
+	/* What a reader's snapshot still needs stays in the log: the next checkpoint takes it. A failure is told by the
+	 * next commit, if it matters. */
+	if (sqlite3_wal_checkpoint_v2(c->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved) == SQLITE_OK)
+		c->wal_pages = pages - moved;
+}
+
+static int note_wal_pages(void *arg, sqlite3 *sqlite, const char *name, int pages)
+{
+	(void)sqlite;
+	(void)name;
+	((struct db_conn *)arg)->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+/* The next job, or NULL when nobody came for IDLE_MS and there is something to move (*ret_stop: nobody comes). */
+static struct job *wait_for_job(struct db_writer *w, bool *ret_stop)
+{
+	struct job *j;
+	bool timed_out = false;
+	pthread_mutex_lock(&w->lock);
+	while (!w->first && !w->stopping && !timed_out) {
+		if (w->conn->wal_pages < IDLE_PAGES) {
+			pthread_cond_wait(&w->wake, &w->lock);
+			continue;
+		}
+		struct timespec until;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		int64_t ns = until.tv_nsec + IDLE_MS * INT64_C(1000000);
+		until.tv_sec += ns / INT64_C(1000000000);
+		until.tv_nsec = ns % INT64_C(1000000000);
+		timed_out = pthread_cond_timedwait(&w->wake, &w->lock, &until) == ETIMEDOUT;
+	}
+	*ret_stop = !w->first && w->stopping;
+	pthread_mutex_unlock(&w->lock);
+	j = take(w);
+	return j;
+}
+
+static void *run_thread(void *arg)
+{
+	struct db_writer *w = arg;
+	for (;;) {
+		bool stop;
+		struct job *j = wait_for_job(w, &stop);
+		if (stop)
+			return NULL;
+		if (j)
+			run_group(w, j);
+		if (!j || w->conn->wal_pages >= BUSY_PAGES)
+			checkpoint(w->conn);
+	}
+}
+
+int db_writer_start(struct db_conn *c, struct db_writer **ret, struct err *e)
+{
+	struct db_writer *w = calloc(1, sizeof(*w));
+	if (!w) {
+		db_conn_close(c);
+		return err_nomem(e);
+	}
+	w->conn = c;
+	w->last = &w->first;
+	sqlite3_wal_hook(c->sqlite, note_wal_pages, c);
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	pthread_mutex_init(&w->lock, NULL);
+	errno = pthread_create(&w->thread, NULL, run_thread, w);
+	if (errno) {
+		int rc = err_errno(e, "cannot start the database's writer");
+		pthread_mutex_destroy(&w->lock);
+		pthread_cond_destroy(&w->wake);
+		db_conn_close(c);
+		free(w);
+		return rc;
+	}
+	*ret = w;
+	return 0;
+}
+
+void db_writer_stop(struct db_writer *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stopping = true;
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->thread, NULL);
+	pthread_mutex_destroy(&w->lock);
+	pthread_cond_destroy(&w->wake);
+	db_conn_close(w->conn);
+	free(w);
+}
+
+int db_writer_run(struct db_writer *w, db_fn fn, void *arg, struct err *e)
+{
+	struct job j = { .fn = fn, .arg = arg, .e = e };
+	pthread_cond_init(&j.answered, NULL);
+	pthread_mutex_lock(&w->lock);
+	*w->last = &j;
+	w->last = &j.next;
+	pthread_cond_signal(&w->wake);
+	while (!j.done)
+		pthread_cond_wait(&j.answered, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	pthread_cond_destroy(&j.answered);
+	return j.result;
+}
+
+void db_writer_fail_commit_after(struct db_writer *w, int n)
+{
+	pthread_mutex_lock(&w->lock);
+	w->fail_commit_after = n;
+	pthread_mutex_unlock(&w->lock);
+}

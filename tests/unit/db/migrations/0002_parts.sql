@@ -1,0 +1,6 @@
+CREATE TABLE parts (
+	thing_id TEXT NOT NULL REFERENCES things (id) ON DELETE CASCADE,
+	seq INTEGER NOT NULL,
+	body BLOB NOT NULL,
+	PRIMARY KEY (thing_id, seq)
+);
