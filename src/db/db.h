@@ -15,7 +15,9 @@
  *     before or after;
  *   - a negative return rolls back this function's work alone; it is db_write's result;
  *   - it uses ON CONFLICT rather than catching a failed statement.
+ *   - a function that returns success although one of its statements failed is rolled back with that statement's error.
  * A full disk, or a failed commit, answers all functions of the group with that error.
+ * db_read and db_write return what the function returned (0 or more: success).
  *
  * Threads: struct db is shared by all; struct db_conn belongs to the function that got it.
  *
@@ -39,8 +41,9 @@
  *         :many. Without `in:` the parameter is left out.
  * Types: text (const char *, copied to the arena, no NUL inside), int (int64_t), blob (struct str), bool (bool, 0/1 in
  * the database), real (double); a `?` behind it: may be NULL (text: NULL; blob: p == NULL; int and bool: DB_NULL_INT as
- * int64_t). Parameters use the same types; NULL text, absent blob and DB_NULL_INT (for `int?`) bind NULL. A NULL in a
- * column not marked `?` is an ERR_INTERNAL that names query and column. `:name` parameters may appear repeatedly.
+ * int64_t; real: NaN). Parameters use the same types; NULL text, absent blob and DB_NULL_INT bind NULL where the
+ * parameter is marked `?`. A NULL in a column or parameter not marked `?` is an ERR_INTERNAL that names query and column.
+ * A UNIQUE or primary key that is there already is an ERR_CONFLICT, any other constraint an ERR_INTERNAL. `:name` parameters may appear repeatedly.
  * The SQL is the common subset of SQLite ≥ 3.40 and PostgreSQL ≥ 14. In migrations: types TEXT, INTEGER (64 bit), BLOB,
  * REAL; the generator adds STRICT for SQLite and maps INTEGER → BIGINT, BLOB → BYTEA for PostgreSQL.
  */

@@ -1,0 +1,258 @@
+/*
+ * The store's directory:
+ *
+ *	ab/cd/abcd...   a blob under its key; two levels, so that a million blobs are sixteen to a folder
+ *	tmp/            blobs that are being written; what is left over from a crash goes at the next start
+ *
+ * A name is in its folder only after the content behind it is on disk, so a blob that can be opened is whole, unless the
+ * disk itself is at fault: blob_get compares the hash.
+ */
+#include "blob/blob.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "crypto/crypto.h"
+
+#define FOLDERS 65536
+/* "ab/cd" */
+#define FOLDER_PATH_SIZE 6
+#define PATH_SIZE (FOLDER_PATH_SIZE + BLOB_KEY_SIZE)
+#define TMP_PATH_SIZE 64
+/* Nobody writes one blob for so long: it is left over. */
+#define TMP_AGE_S 3600
+
+struct blob_store {
+	int fd; /* of the directory */
+	atomic_ulong next_tmp;
+	/* Folders that are known to be on disk, a bit each. */
+	atomic_uchar durable[FOLDERS / 8];
+};
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* False if it is no key: a path is made of nothing else. */
+static bool path_of(const char *key, char ret[PATH_SIZE])
+{
+	if (strlen(key) != BLOB_KEY_SIZE - 1)
+		return false;
+	for (const char *p = key; *p; p++) {
+		if (hex_value(*p) < 0)
+			return false;
+	}
+	snprintf(ret, PATH_SIZE, "%.2s/%.2s/%s", key, key + 2, key);
+	return true;
+}
+
+static int sync_folder(struct blob_store *s, const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = openat(s->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		return err_errno(e, "blob folder %s", path);
+	return 0;
+}
+
+static int make_folder(struct blob_store *s, const char *path, struct err *e)
+{
+	if (mkdirat(s->fd, path, 0700) < 0 && errno != EEXIST)
+		return err_errno(e, "blob folder %s", path);
+	return 0;
+}
+
+/* Makes "ab" and "ab/cd", on disk. That another thread made one does not mean that it is on disk already. */
+static int need_folder(struct blob_store *s, const char *key, struct err *e)
+{
+	unsigned n = (unsigned)(hex_value(key[0]) << 12 | hex_value(key[1]) << 8 | hex_value(key[2]) << 4 |
+				hex_value(key[3]));
+	unsigned char bit = (unsigned char)(1U << (n & 7));
+	if (atomic_load(&s->durable[n / 8]) & bit)
+		return 0;
+	char upper[3], lower[FOLDER_PATH_SIZE];
+	snprintf(upper, sizeof(upper), "%.2s", key);
+	snprintf(lower, sizeof(lower), "%.2s/%.2s", key, key + 2);
+	int rc = make_folder(s, upper, e);
+	if (rc == 0)
+		rc = make_folder(s, lower, e);
+	if (rc == 0)
+		rc = sync_folder(s, ".", e);
+	if (rc == 0)
+		rc = sync_folder(s, upper, e);
+	if (rc == 0)
+		atomic_fetch_or(&s->durable[n / 8], bit);
+	return rc;
+}
+
+static int remove_left_overs(struct blob_store *s, struct err *e)
+{
+	int fd = openat(s->fd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, "blob folder tmp");
+	DIR *d = fdopendir(fd);
+	if (!d) {
+		close(fd);
+		return err_nomem(e);
+	}
+	const struct dirent *entry;
+	while ((entry = readdir(d))) {
+		struct stat st;
+		/* Another process (a verify) may be at work in the same store: what is young stays. */
+		if (entry->d_name[0] != '.' && fstatat(fd, entry->d_name, &st, 0) == 0 &&
+		    st.st_mtime < time(NULL) - TMP_AGE_S)
+			unlinkat(fd, entry->d_name, 0);
+	}
+	closedir(d);
+	return 0;
+}
+
+int blob_open(const char *dir, struct blob_store **ret, struct err *e)
+{
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_errno(e, "%s", dir);
+	struct blob_store *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_nomem(e);
+	s->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = s->fd < 0 ? err_errno(e, "%s", dir) : 0;
+	if (rc == 0)
+		rc = make_folder(s, "tmp", e);
+	/* The store itself may be new. */
+	if (rc == 0)
+		rc = sync_folder(s, "..", e);
+	if (rc == 0)
+		rc = remove_left_overs(s, e);
+	if (rc < 0) {
+		blob_close(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+void blob_close(struct blob_store *s)
+{
+	if (!s)
+		return;
+	if (s->fd >= 0)
+		close(s->fd);
+	free(s);
+}
+
+static int write_all(int fd, struct str content)
+{
+	while (content.n > 0) {
+		ssize_t n = write(fd, content.p, content.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		content.p += n;
+		content.n -= (size_t)n;
+	}
+	return 0;
+}
+
+static int write_new(struct blob_store *s, struct str content, const char *path, struct err *e)
+{
+	char tmp[TMP_PATH_SIZE];
+	snprintf(tmp, sizeof(tmp), "tmp/%ld-%lu", (long)getpid(), atomic_fetch_add(&s->next_tmp, 1));
+	/* Without O_EXCL: a left-over of an earlier process of that number is overwritten. */
+	_cleanup_close_ int fd = openat(s->fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(e, "blob %s", tmp);
+	if (write_all(fd, content) < 0 || fsync(fd) < 0 || renameat(s->fd, tmp, s->fd, path) < 0) {
+		int rc = err_errno(e, "blob %s", path);
+		unlinkat(s->fd, tmp, 0);
+		return rc;
+	}
+	return 0;
+}
+
+int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZE], struct err *e)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char hash[CRYPTO_SHA256_BYTES];
+	char key[BLOB_KEY_SIZE], path[PATH_SIZE];
+	crypto_sha256(content, hash);
+	for (size_t i = 0; i < sizeof(hash); i++) {
+		key[2 * i] = digits[hash[i] >> 4];
+		key[2 * i + 1] = digits[hash[i] & 15];
+	}
+	key[BLOB_KEY_SIZE - 1] = '\0';
+	BUG_ON(!path_of(key, path));
+
+	int rc = need_folder(s, key, e);
+	if (rc < 0)
+		return rc;
+	/* A file of another length is a damaged one: it is replaced. */
+	struct stat st;
+	bool there = fstatat(s->fd, path, &st, 0) == 0 && (size_t)st.st_size == content.n;
+	if (!there)
+		rc = write_new(s, content, path, e);
+	/* Also when it was there: whoever renamed it may not have come to this yet. */
+	char folder[FOLDER_PATH_SIZE];
+	snprintf(folder, sizeof(folder), "%.5s", path);
+	if (rc == 0)
+		rc = sync_folder(s, folder, e);
+	if (rc == 0)
+		memcpy(ret_key, key, BLOB_KEY_SIZE);
+	return rc;
+}
+
+int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str *ret, struct err *e)
+{
+	char path[PATH_SIZE];
+	if (!path_of(key, path))
+		return err_set(e, ERR_NOT_FOUND, "there is no blob '%s'", key);
+	_cleanup_close_ int fd = openat(s->fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return err_set(e, ERR_NOT_FOUND, "there is no blob '%s'", key);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(e, "blob %s", key);
+	size_t size = (size_t)st.st_size, done = 0;
+	char *bytes = arena_alloc(a, size + 1);
+	if (!bytes)
+		return err_nomem(e);
+	while (done < size) {
+		ssize_t n = read(fd, bytes + done, size - done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, "blob %s", key);
+		if (n == 0)
+			break; /* it became shorter: the hash tells */
+		done += (size_t)n;
+	}
+	struct str content = { bytes, done };
+	unsigned char hash[CRYPTO_SHA256_BYTES];
+	crypto_sha256(content, hash);
+	for (size_t i = 0; i < sizeof(hash); i++) {
+		if (hash[i] != (hex_value(key[2 * i]) << 4 | hex_value(key[2 * i + 1])))
+			return err_set(e, ERR_IO, "blob %s is damaged: its content has another hash", key);
+	}
+	*ret = content;
+	return 0;
+}
+
+int blob_delete(struct blob_store *s, const char *key, struct err *e)
+{
+	char path[PATH_SIZE];
+	if (!path_of(key, path))
+		return 0;
+	if (unlinkat(s->fd, path, 0) < 0 && errno != ENOENT)
+		return err_errno(e, "blob %s", key);
+	return 0;
+}
