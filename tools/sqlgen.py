@@ -32,6 +32,8 @@ TYPES = {
     "bool": ("DB_BOOL", "bool ", "int64_t ", "BIGINT", {"bigint", "integer", "boolean"}),
     "real": ("DB_REAL", "double ", "double ", "DOUBLE PRECISION", {"double precision", "real", "numeric"}),
 }
+# What the check binds when it runs a statement to see its columns (LIMIT takes no NULL).
+SAMPLES = {"text": "x", "int": 1, "blob": b"x", "bool": 1, "real": 1.0}
 PG_WORDS = {"INTEGER": "BIGINT", "BLOB": "BYTEA", "REAL": "DOUBLE PRECISION"}
 KINDS = ("one", "many", "exec")
 C_WORDS = set(
@@ -131,7 +133,7 @@ class Migration:
 
 
 def loose(tokens):
-    """A statement of the schema without STRICT and NOT NULL: there any statement runs with all parameters NULL."""
+    """A statement of the schema without STRICT and NOT NULL: there any statement runs with made-up parameters."""
     out = []
     for i, t in enumerate(tokens):
         before = [b for b in tokens[:i] if b.matters]
@@ -342,7 +344,8 @@ def check_query(q, strict_db, loose_db):
     if len(errors) > before:
         return
     sql = text_of(q.tokens)
-    nothing = {name: None for name in q.names}
+    # NULL fits everywhere but behind LIMIT and OFFSET, which want a number.
+    nothing = {p.name: 0 if p.type == "int" else None for p in q.params}
     try:
         strict_db.execute("EXPLAIN " + sql, nothing)
     except sqlite3.Error as e:
@@ -354,7 +357,8 @@ def check_query(q, strict_db, loose_db):
     try:
         loose_db.execute("SAVEPOINT look")
         try:
-            found = [d[0] for d in loose_db.execute(sql, nothing).description or []]
+            some = {p.name: SAMPLES[p.type] for p in q.params}
+            found = [d[0] for d in loose_db.execute(sql, some).description or []]
         finally:
             loose_db.execute("ROLLBACK TO look")
             loose_db.execute("RELEASE look")

@@ -43,7 +43,8 @@
  * the database), real (double); a `?` behind it: may be NULL (text: NULL; blob: p == NULL; int and bool: DB_NULL_INT as
  * int64_t; real: NaN). Parameters use the same types; NULL text, absent blob and DB_NULL_INT bind NULL where the
  * parameter is marked `?`. A NULL in a column or parameter not marked `?` is an ERR_INTERNAL that names query and column.
- * A UNIQUE or primary key that is there already is an ERR_CONFLICT, any other constraint an ERR_INTERNAL. `:name` parameters may appear repeatedly.
+ * A UNIQUE or primary key that is there already is an ERR_CONFLICT, any other constraint an ERR_INTERNAL.
+ * `:name` parameters may appear repeatedly.
  * The SQL is the common subset of SQLite ≥ 3.40 and PostgreSQL ≥ 14. In migrations: types TEXT, INTEGER (64 bit), BLOB,
  * REAL; the generator adds STRICT for SQLite and maps INTEGER → BIGINT, BLOB → BYTEA for PostgreSQL.
  */
