@@ -58,3 +58,4 @@ CREATE INDEX tokens_deployment ON tokens (deployment_id) WHERE deployment_id IS 
 CREATE INDEX tokens_update ON tokens (update_id) WHERE update_id IS NOT NULL;
 CREATE INDEX tokens_user ON tokens (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX tokens_pool ON tokens (pool_id) WHERE pool_id IS NOT NULL;
+CREATE INDEX tokens_expiry ON tokens (expires_us) WHERE expires_us IS NOT NULL;

@@ -12,3 +12,4 @@ CREATE TABLE outbox (
 	attempts INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX outbox_due ON outbox (consumer, due_us);
+CREATE INDEX outbox_stack ON outbox (consumer, stack_id, id);

@@ -69,6 +69,7 @@ struct principal {
 	const char *stack_id; /* RUN */
 	const char *update_id; /* LEASE */
 	int64_t expires_us; /* DB_NULL_INT: never */
+	int64_t last_used_us; /* DB_NULL_INT: never */
 };
 
 struct org {
@@ -91,6 +92,14 @@ struct access {
 struct request;
 struct access *request_access(const struct request *r);
 
+/* Whether `who`, with `role` in the organization (NULL: none), may do it to the stack (NULL: none in the path). The table
+ * is in access.c. ERR_NOT_FOUND when not even reading is allowed: the caller puts its own words in place of the message;
+ * ERR_FORBIDDEN otherwise. */
+int access_check(const struct principal *who, const char *role, const char *stack_id, enum permission permission,
+		 struct err *e);
+const char *permission_name(enum permission p); /* "stack-read" */
+const char *route_auth_name(enum route_auth a); /* "user" */
+
 struct identity {
 	struct db *db;
 	struct crypto_key master;
@@ -98,6 +107,10 @@ struct identity {
 
 /* --- authentication: all by token hash; ERR_UNAUTHORIZED when unknown or expired --- */
 int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, struct principal *ret, struct err *e);
+/* Notes that a personal token was used, at most once in ten minutes; its own transaction. */
+void identity_token_used(struct db *db, const struct principal *who);
+/* Clears tokens away that expired long ago. *ret_next_us: when to come again. */
+int identity_tick(struct db *db, int64_t now_us, int64_t *ret_next_us, struct err *e);
 
 /* --- organizations and users --- */
 /* ERR_NOT_FOUND without the name being known to the caller. `role` as in struct access. */
@@ -116,11 +129,13 @@ struct user {
 /* 1 found, 0 not. */
 int identity_user_by_id(struct db_conn *c, struct arena *a, const char *user_id, struct user *ret, struct err *e);
 int identity_user_by_name(struct db_conn *c, struct arena *a, const char *name, struct user *ret, struct err *e);
+int identity_org_by_id(struct db_conn *c, struct arena *a, const char *org_id, struct org *ret, struct err *e);
 
 /* --- making things; each is one transaction of its own --- */
 int identity_org_add(struct identity *id, struct arena *a, const char *name, const char **ret_id, struct err *e);
-/* Makes the user with the personal organization, or finds the existing one; joins `org` when given (role "admin" or
- * "member"). */
+/* Makes the user with the personal organization; joins `org` when given (role "admin" or "member", NULL: member). A user
+ * that exists joins `org`, or gets the new role there; without `org` that is ERR_CONFLICT. The first user of all becomes
+ * site administrator. */
 int identity_user_add(struct identity *id, struct arena *a, const char *name, bool site_admin, const char *org,
 		      const char *role, const char **ret_id, struct err *e);
 int identity_token_add(struct identity *id, struct arena *a, const char *user, const char *description,
@@ -158,5 +173,22 @@ bool identity_name_valid(const char *name);
  * Inserts one row per consumer that wants `kind` (table in outbox.c). payload is JSON text. */
 int outbox_put(struct db_conn *c, const char *kind, const char *org_id, const char *stack_id, struct str payload,
 	       struct err *e);
+
+struct outbox_event {
+	const char *id;
+	const char *kind;
+	const char *org_id;
+	const char *stack_id; /* NULL: none */
+	struct str payload;   /* JSON */
+	int64_t created_us;
+};
+/* Called by outbox_tick on its thread, outside of any transaction. Negative: later again. An event may come twice. */
+typedef int (*outbox_deliver_fn)(const struct outbox_event *event, void *arg, struct err *e);
+/* Who handles a consumer of the table, and who wants to know that something was put; before requests run. */
+void outbox_set_consumer(const char *name, outbox_deliver_fn deliver, void *arg);
+void outbox_set_notify(void (*notify)(void *arg), void *arg);
+/* Delivers what is due: at least once, and in order per stack. *ret_next_us: when to come again (INT64_MAX: nothing
+ * waits). */
+int outbox_tick(struct db *db, int64_t now_us, int64_t *ret_next_us, struct err *e);
 
 #endif

@@ -1,0 +1,1 @@
+-- The server's own statements: none so far. Every other room keeps its statements in its own file.

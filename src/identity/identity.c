@@ -1,0 +1,278 @@
+#include "identity/identity.h"
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "db/queries_identity.h"
+
+/* Names that stand for themselves in paths of the API or of the console. */
+static const char *const reserved_names[] = { "default", "api", "healthz", "readyz", "oidc", "console", "signin",
+					      "assets" };
+
+bool identity_name_valid(const char *name)
+{
+	size_t n = strlen(name);
+	if (n < 3 || n > 40)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char ch = name[i];
+		bool alnum = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9');
+		if (!alnum && (i == 0 || i == n - 1 || (ch != '-' && ch != '_')))
+			return false;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(reserved_names); i++)
+		if (streq(name, reserved_names[i]))
+			return false;
+	return true;
+}
+
+/* The associated data of an organization's data key. */
+static const char *org_owner(struct arena *a, const char *org_id)
+{
+	return arena_printf(a, "org:%s", org_id);
+}
+
+int identity_org_key(const struct identity *id, const struct org *org, struct crypto_key *ret, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	arena_init(&a, 0);
+	struct str plain;
+	const char *owner = org_owner(&a, org->id);
+	if (!owner)
+		return err_nomem(e);
+	int rc = crypto_open(&id->master, owner, org->data_key, &a, &plain, e);
+	if (rc < 0)
+		/* Whatever crypto calls it: a stored key that does not open is our fault, not the client's. */
+		return err_set(e, ERR_INTERNAL, "the data key of organization %s does not open with the master key", org->id);
+	if (plain.n != CRYPTO_KEY_BYTES)
+		return err_set(e, ERR_INTERNAL, "the data key of organization %s has %zu bytes", org->id, plain.n);
+	ret->id = 1;
+	memcpy(ret->bytes, plain.p, CRYPTO_KEY_BYTES);
+	crypto_wipe((void *)plain.p, plain.n);
+	return 0;
+}
+
+/* A new key, sealed by the master key. */
+static int new_org_key(const struct identity *id, struct arena *a, const char *org_id, struct str *ret, struct err *e)
+{
+	struct crypto_key key;
+	const char *owner = org_owner(a, org_id);
+	if (!owner)
+		return err_nomem(e);
+	crypto_key_new(&key, 1);
+	int rc = crypto_seal(&id->master, owner, (struct str){ (const char *)key.bytes, sizeof(key.bytes) }, a, ret, e);
+	crypto_wipe(&key, sizeof(key));
+	return rc;
+}
+
+int identity_org_by_id(struct db_conn *c, struct arena *a, const char *org_id, struct org *ret, struct err *e)
+{
+	struct org_by_id_row row;
+	int rc = q_org_by_id(c, a, &(struct org_by_id_in){ .id = org_id }, &row, e);
+	if (rc <= 0)
+		return rc;
+	*ret = (struct org){ row.id, row.name, streq(row.kind, "personal"), row.data_key };
+	return 1;
+}
+
+int identity_org_access(struct db_conn *c, struct arena *a, const struct principal *who, const char *org_name,
+			struct org *ret_org, const char **ret_role, struct err *e)
+{
+	struct org_by_name_row row;
+	int rc = q_org_by_name(c, a, &(struct org_by_name_in){ .name = org_name }, &row, e);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return err_set(e, ERR_NOT_FOUND, "organization '%s'", org_name);
+	const char *role = NULL;
+	if (who->kind == PRINCIPAL_SOCKET) {
+		role = "admin";
+	} else if (who->user_id) {
+		struct org_role_row member;
+		rc = q_org_role(c, a, &(struct org_role_in){ .org_id = row.id, .user_id = who->user_id }, &member, e);
+		if (rc < 0)
+			return rc;
+		if (rc > 0)
+			role = member.role;
+	}
+	*ret_org = (struct org){ row.id, row.name, streq(row.kind, "personal"), row.data_key };
+	*ret_role = role;
+	return 0;
+}
+
+int identity_user_by_id(struct db_conn *c, struct arena *a, const char *user_id, struct user *ret, struct err *e)
+{
+	struct user_by_id_row row;
+	int rc = q_user_by_id(c, a, &(struct user_by_id_in){ .id = user_id }, &row, e);
+	if (rc > 0)
+		*ret = (struct user){ row.id, row.name, row.display_name, row.email, row.site_admin };
+	return rc;
+}
+
+int identity_user_by_name(struct db_conn *c, struct arena *a, const char *name, struct user *ret, struct err *e)
+{
+	struct user_by_name_row row;
+	int rc = q_user_by_name(c, a, &(struct user_by_name_in){ .name = name }, &row, e);
+	if (rc > 0)
+		*ret = (struct user){ row.id, row.name, row.display_name, row.email, row.site_admin };
+	return rc;
+}
+
+static int check_name(const char *name, struct err *e)
+{
+	if (identity_name_valid(name))
+		return 0;
+	return err_set(e, ERR_BAD_REQUEST,
+		       "/name: '%s' is no name for a user or an organization: 3 to 40 of a-z, A-Z, 0-9, - and _, no - or _ at "
+		       "the ends, and not a reserved word",
+		       name);
+}
+
+struct add_org {
+	struct org_insert_in row;
+};
+
+static int add_org_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct add_org *p = arg;
+	int rc = q_org_insert(c, &p->row, e);
+	if (rc == 0)
+		return err_set(e, ERR_CONFLICT, "the name '%s' is taken", p->row.name);
+	return rc < 0 ? rc : 0;
+}
+
+int identity_org_add(struct identity *id, struct arena *a, const char *name, const char **ret_id, struct err *e)
+{
+	struct add_org p = { .row = { .id = id_new_arena(a), .name = name, .kind = "organization",
+				      .created_us = clock_now_us() } };
+	int rc = check_name(name, e);
+	if (rc < 0)
+		return rc;
+	if (!p.row.id)
+		return err_nomem(e);
+	rc = new_org_key(id, a, p.row.id, &p.row.data_key, e);
+	if (rc == 0)
+		rc = db_write(id->db, add_org_fn, &p, e);
+	if (rc == 0)
+		*ret_id = p.row.id;
+	return rc;
+}
+
+struct add_user {
+	struct arena *a;
+	struct org_insert_in personal;
+	struct user_insert_in user;
+	const char *org;
+	const char *role;
+	const char *user_id; /* result */
+};
+
+static int add_user_join(struct db_conn *c, struct add_user *p, struct err *e)
+{
+	struct org_by_name_row org;
+	int rc = q_org_by_name(c, p->a, &(struct org_by_name_in){ .name = p->org }, &org, e);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return err_set(e, ERR_NOT_FOUND, "organization '%s'", p->org);
+	if (streq(org.kind, "personal"))
+		return err_set(e, ERR_CONFLICT, "'%s' is a user's personal organization: nobody can join it", p->org);
+	rc = q_org_member_put(c,
+			      &(struct org_member_put_in){ .org_id = org.id,
+							   .user_id = p->user_id,
+							   .role = p->role,
+							   .created_us = p->user.created_us },
+			      e);
+	return rc < 0 ? rc : 0;
+}
+
+static int add_user_new(struct db_conn *c, struct add_user *p, struct err *e)
+{
+	struct user_first_row first;
+	int rc = q_user_first(c, p->a, &first, e);
+	if (rc < 0)
+		return rc;
+	struct user_insert_in user = p->user;
+	user.site_admin |= rc == 0;
+	rc = q_org_insert(c, &p->personal, e);
+	if (rc == 0)
+		return err_set(e, ERR_CONFLICT, "the name '%s' is taken by an organization", p->user.name);
+	if (rc > 0)
+		rc = q_user_insert(c, &user, e);
+	if (rc > 0)
+		rc = q_org_member_put(c,
+				      &(struct org_member_put_in){ .org_id = p->personal.id,
+								   .user_id = user.id,
+								   .role = "admin",
+								   .created_us = user.created_us },
+				      e);
+	return rc < 0 ? rc : 0;
+}
+
+static int add_user_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct add_user *p = arg;
+	struct user_by_name_row known;
+	int rc = q_user_by_name(c, p->a, &(struct user_by_name_in){ .name = p->user.name }, &known, e);
+	if (rc < 0)
+		return rc;
+	if (rc > 0 && !p->org)
+		return err_set(e, ERR_CONFLICT, "user '%s' already exists", p->user.name);
+	p->user_id = rc > 0 ? known.id : p->user.id;
+	if (rc == 0)
+		rc = add_user_new(c, p, e);
+	if (rc >= 0 && p->org)
+		rc = add_user_join(c, p, e);
+	return rc < 0 ? rc : 0;
+}
+
+int identity_user_add(struct identity *id, struct arena *a, const char *name, bool site_admin, const char *org,
+		      const char *role, const char **ret_id, struct err *e)
+{
+	int64_t now = clock_now_us();
+	struct add_user p = {
+		.a = a,
+		.personal = { .id = id_new_arena(a), .name = name, .kind = "personal", .created_us = now },
+		.user = { .id = id_new_arena(a), .name = name, .display_name = name, .email = "", .site_admin = site_admin,
+			  .created_us = now },
+		.org = org,
+		.role = role ? role : "member",
+	};
+	int rc = check_name(name, e);
+	if (rc < 0)
+		return rc;
+	if (!streq(p.role, "admin") && !streq(p.role, "member"))
+		return err_set(e, ERR_BAD_REQUEST, "/role: must be admin or member");
+	if (!p.personal.id || !p.user.id)
+		return err_nomem(e);
+	rc = new_org_key(id, a, p.personal.id, &p.personal.data_key, e);
+	if (rc == 0)
+		rc = db_write(id->db, add_user_fn, &p, e);
+	if (rc == 0)
+		*ret_id = p.user_id;
+	return rc;
+}
+
+struct is_empty {
+	struct arena *a;
+	bool empty;
+};
+
+static int is_empty_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct is_empty *p = arg;
+	struct user_first_row row;
+	int rc = q_user_first(c, p->a, &row, e);
+	p->empty = rc == 0;
+	return rc < 0 ? rc : 0;
+}
+
+int identity_is_empty(struct identity *id, bool *ret, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	arena_init(&a, 0);
+	struct is_empty p = { .a = &a };
+	int rc = db_read(id->db, is_empty_fn, &p, e);
+	if (rc == 0)
+		*ret = p.empty;
+	return rc;
+}
