@@ -1,0 +1,64 @@
+# Thin over meson and ninja: `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-print-directory
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD := build
+
+# configure(FOLDER, OPTIONS): sets a build folder up, once; ninja itself notices changed meson files.
+define configure
+	@if [ ! -e $(1)/build.ninja ]; then \
+		command -v meson >/dev/null && command -v ninja >/dev/null || { echo "meson and ninja are missing: run 'make deps'" >&2; exit 1; }; \
+		rm -rf $(1); meson setup $(1) $(2) >$(1).log 2>&1 || { cat $(1).log >&2; rm -rf $(1) $(1).log; exit 1; }; rm -f $(1).log; \
+	fi
+endef
+
+all: ## build/slipway and build/slipway-executor
+	$(call configure,$(BUILD),--buildtype=debugoptimized)
+	@ninja -C $(BUILD)
+
+demo: ## everything from nothing: install, build, start, deploy examples/hello-yaml, follow its log
+	@tools/demo
+
+stop: ## stop what `make demo` started
+	@tools/stop
+
+check: ## install what the tests need, and pass all of them
+	@tools/check
+
+lint: ## layout, rooms, headers alone, banned functions, SQL only under sql/
+	@tools/lint
+
+format: ## lay the C sources out with clang-format
+	@tools/lint --fix
+
+bench: all ## print the figures: start time, memory, `pulumi up` beside file://, enqueue to claimed
+	@bench/run
+
+fuzz: ## fuzz every parser of foreign bytes, FUZZ_SECONDS each (60)
+	@tools/fuzz $(or $(FUZZ_SECONDS),60)
+
+sanitize: ## the build that the tests run on: AddressSanitizer, UBSan, a clock that tests can move
+	$(call configure,build-asan,-Db_sanitize=address$(comma)undefined -Dtest_clock=true -Dwerror_all=true)
+	@ninja -C build-asan
+
+deps: ## install what the build and the programs need, from the distribution's packages
+	@tools/install-deps build run
+
+install: all ## install below DESTDIR/PREFIX (PREFIX=/usr/local)
+	@install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/doc/slipway"
+	@install -m 755 $(BUILD)/slipway $(BUILD)/slipway-executor "$(DESTDIR)$(PREFIX)/bin/"
+	@install -m 644 README.md LICENSE "$(DESTDIR)$(PREFIX)/share/doc/slipway/"
+	@echo "installed below $(DESTDIR)$(PREFIX)"
+
+clean: ## remove what was built (data folders and the cache stay)
+	@rm -rf build build-asan build-tsan build-clang
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+comma := ,
+.PHONY: all demo stop check lint format bench fuzz sanitize deps install clean help

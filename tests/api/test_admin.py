@@ -1,0 +1,124 @@
+"""`slipway admin`: the first user of an empty server, and how it refuses."""
+import json
+import stat
+import subprocess
+
+from helpers import process
+
+
+def test_the_first_steps_of_a_server(own):
+    server = own(command="serve")
+    said = "\n".join(line for line in server.lines if line) + server.stderr()
+    assert "slipway admin user add" in said, said
+    server.admin("org", "add", "acme")
+    server.admin("user", "add", "ann", "--org", "acme", "--role", "admin")
+    token = server.admin("token", "create", "--user", "ann", "--description", "laptop").stdout
+    assert token.count("\n") == 1 and token.startswith("pul-")
+    api = server.api(token.strip())
+    assert api.get("/api/user")["githubLogin"] == "ann"
+    pool = server.admin("pool", "create", "--org", "acme", "builders").stdout
+    assert pool.count("\n") == 1
+    assert [p["name"] for p in api.get("/api/orgs/acme/agent-pools")["agentPools"]] == ["builders"]
+    assert server.api(pool.strip()).call("GET", "/api/deployments/poll").status_code == 204
+
+
+def test_a_user_may_join_further_organizations(own):
+    server = own(command="serve")
+    for org in ("one-org", "two-org"):
+        server.admin("org", "add", org)
+        server.admin("user", "add", "ann", "--org", org)
+    api = server.api(server.admin("token", "create", "--user", "ann").stdout.strip())
+    assert {o["githubLogin"] for o in api.get("/api/user")["organizations"]} >= {"one-org", "two-org"}
+
+
+def test_json(own):
+    server = own(command="serve")
+    assert json.loads(server.admin("org", "add", "acme", "--json").stdout)
+    server.admin("user", "add", "ann")
+    whole = json.loads(server.admin("token", "create", "--user", "ann", "--json").stdout)
+    assert any(str(v).startswith("pul-") for v in whole.values())
+
+
+def test_refusals(own):
+    server = own(command="serve")
+    server.admin("org", "add", "acme")
+    for arguments in (["org", "add", "acme"], ["user", "add", "x y"], ["token", "create", "--user", "nobody"],
+                      ["pool", "create", "--org", "nowhere", "p"], ["user", "add", "ann", "--org", "nowhere"]):
+        run = server.admin(*arguments, check=False)
+        assert run.returncode == 1 and run.stderr.strip() and not run.stdout, (arguments, run)
+        assert "Sanitizer" not in run.stderr
+    for arguments in ([], ["nonsense"], ["org"], ["org", "add"], ["org", "add", "a", "b"], ["token", "create"], ["user", "add", "ann", "--role", "king"],
+                      ["org", "add", "x", "--no-such-flag"]):
+        run = server.admin(*arguments, check=False)
+        assert run.returncode == 2 and run.stderr.strip() and not run.stdout, (arguments, run)
+
+
+def test_without_a_server(tmp_path):
+    (tmp_path / "data").mkdir()
+    run = process.run_slipway(tmp_path, "admin", "org", "add", "acme", "--data", tmp_path / "data")
+    assert run.returncode == 1 and "slipway.sock" in run.stderr
+
+
+def test_who_may_use_the_control_socket(own):
+    server = own(command="serve")
+    socket = server.data / "slipway.sock"
+    assert stat.S_ISSOCK(socket.stat().st_mode) and socket.stat().st_mode & 0o077 == 0
+    key = [f for f in server.data.iterdir() if "key" in f.name and f.is_file()]
+    assert key and all(f.stat().st_mode & 0o777 == 0o600 for f in key)
+
+
+def test_the_socket_of_a_killed_server_is_taken_over(own, tmp_path):
+    server = own(command="serve", folder=tmp_path / "a")
+    server.admin("org", "add", "acme")
+    server.kill()
+    again = own(command="serve", folder=tmp_path / "a")
+    again.admin("org", "add", "beta")
+    assert again.admin("org", "add", "acme", check=False).returncode == 1
+
+
+def test_two_servers_on_one_folder(own, tmp_path):
+    own(command="serve", folder=tmp_path / "a")
+    second = process.Server(tmp_path / "b", command="serve", data=tmp_path / "a" / "data", wait=False)
+    assert second.process.wait(30) == 1
+    second._end()
+    assert "already" in second.stderr() or "in use" in second.stderr() or "another" in second.stderr(), second.stderr()
+
+
+def test_help_everywhere(tmp_path):
+    for verb in ([], ["dev"], ["serve"], ["agent"], ["admin"], ["admin", "org"], ["admin", "org", "add"], ["admin", "user", "add"],
+                 ["admin", "token", "create"], ["admin", "pool", "create"], ["config"]):
+        run = process.run_slipway(tmp_path, *verb, "--help")
+        assert run.returncode == 0 and "slipway" in run.stdout, verb
+        assert max(map(len, run.stdout.splitlines())) <= 120
+    for flag in ("--listen", "--data", "--isolation", "--concurrency", "--runner-timeout", "--queue-expiry", "--lease"):
+        assert flag in process.run_slipway(tmp_path, "dev", "--help").stdout
+
+
+def test_version(tmp_path):
+    run = process.run_slipway(tmp_path, "--version")
+    assert run.returncode == 0 and run.stdout.startswith("slipway ")
+
+
+def test_usage_errors(tmp_path):
+    for arguments in (["nonsense"], ["serve", "--no-such-flag"], ["serve", "--listen"], ["serve", "--listen", "nonsense", "--data", "d"],
+                      ["dev", "--concurrency", "0", "--data", "d"], ["dev", "--concurrency", "x", "--data", "d"], ["dev", "--lease", "5 parsecs", "--data", "d"],
+                      ["dev", "--isolation", "wishes", "--data", "d"], ["agent"]):
+        run = process.run_slipway(tmp_path, *arguments)
+        assert run.returncode == 2 and run.stderr.strip(), (arguments, run)
+
+
+def test_docker_is_refused_with_a_sentence(tmp_path):
+    run = process.run_slipway(tmp_path, "dev", "--isolation", "docker", "--data", tmp_path / "d", "--listen", "127.0.0.1:0")
+    assert run.returncode in (1, 2) and "docker" in run.stderr
+
+
+def test_a_port_that_is_taken(own, tmp_path):
+    server = own(command="serve")
+    run = process.run_slipway(tmp_path, "serve", "--data", tmp_path / "other", "--listen", f"127.0.0.1:{server.port}")
+    assert run.returncode == 1 and str(server.port) in run.stderr
+
+
+def test_executor_alone():
+    from helpers import where
+    run = subprocess.run([where.build() / "slipway-executor"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert run.returncode != 0 and run.stderr.strip()

@@ -1,0 +1,138 @@
+"""The same in Node: Stash, secrets, StackReference, dynamic resources that are slow or fail."""
+import signal
+import time
+
+import pytest
+from helpers import programs
+from helpers.waiting import wait_until
+
+
+@pytest.fixture
+def node(cli, stack):
+    def write(files):
+        cli.write(files).with_node_modules()
+        return cli
+    return write
+
+
+def test_the_whole_life_of_a_stack(node, stack, project):
+    cli = node(programs.node(project, """
+const password = config.requireSecret("password");
+const kept = new pulumi.Stash("kept", { input: password });
+const thing = new Thing("thing", { value: "v", secret: password });
+exports.kept = kept.output;
+exports.thing = thing.id;
+"""))
+    cli.run("stack", "init", stack)
+    cli.run("config", "set", "--secret", "password", "hunter2-of-node")
+    cli.run("preview")
+    up = cli.up().stdout
+    assert "hunter2" not in up
+    assert cli.outputs() == {"kept": "[secret]", "thing": "id-v"}
+    assert cli.outputs("--show-secrets")["kept"] == "hunter2-of-node"
+    cli.run("refresh", "--yes")
+    cli.up("--expect-no-changes")
+    assert [h["kind"] for h in cli.history()] == ["update", "refresh", "update"]
+    cli.run("destroy", "--yes")
+    cli.run("stack", "rm", "--yes")
+
+
+def test_stack_reference(node, dev, stack, project, tmp_path):
+    from helpers.pulumi import Pulumi
+    cli = node(programs.node(project, 'exports.hidden = pulumi.secret("crossing"); exports.shown = "open";'))
+    cli.run("stack", "init", stack)
+    cli.up("--skip-preview")
+    reader = Pulumi(tmp_path, dev.url, dev.token, name="reader")
+    reader.write(programs.node(f"{project}-reader", f"""
+const other = new pulumi.StackReference("{stack}");
+exports.hidden = other.getOutput("hidden");
+exports.shown = other.requireOutput("shown");
+""")).with_node_modules()
+    reader.run("stack", "init", f"acme/{project}-reader/dev")
+    reader.up("--skip-preview")
+    assert reader.outputs("--show-secrets") == {"hidden": "crossing", "shown": "open"} and reader.outputs()["hidden"] == "[secret]"
+
+
+def test_a_resource_that_fails(node, stack, project):
+    cli = node(programs.node(project, """
+const good = new Thing("good", { value: "good" });
+const bad = new Thing("bad", { value: "bad", fail: "the-cloud-said-no" }, { dependsOn: good });
+"""))
+    cli.run("stack", "init", stack)
+    out = cli.run("up", "--yes", "--skip-preview", expect=None)
+    assert out.returncode != 0 and "the-cloud-said-no" in out.stdout + out.stderr
+    names = [r["urn"].split("::")[-1] for r in cli.export()["deployment"]["resources"]]
+    assert "good" in names and "bad" not in names
+    assert cli.history()[0]["result"] == "failed"
+    node(programs.node(project, 'new Thing("good", { value: "good" }); new Thing("bad", { value: "fine" });'))
+    cli.up()
+    cli.run("destroy", "--yes")
+
+
+def test_interrupted_in_the_middle(node, stack, project, tmp_path):
+    """SIGINT: the CLI closes its update; what was made is kept, the stack is free."""
+    started = tmp_path / "started"
+    cli = node(programs.slow(project, 20, started))
+    cli.run("stack", "init", stack)
+    process = cli.start("up", "--yes", "--skip-preview")
+    wait_until(started.exists, 60, "the slow resource", interval=0.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert cli.history()[0]["result"] == "failed"
+    assert "quick" in [r["urn"].split("::")[-1] for r in cli.export()["deployment"]["resources"]]
+    node(programs.node(project, 'new Thing("quick", { value: "quick" });'))
+    cli.up("--skip-preview")
+
+
+def test_killed_in_the_middle(node, own, clock, tmp_path, stack, project):
+    """kill -9 of the CLI: the stack stays taken until the lease ends, then what was acknowledged is its state."""
+    from helpers.pulumi import Pulumi
+    server = own("--lease", "5m", clock=clock)
+    started = tmp_path / "started"
+    cli = Pulumi(tmp_path, server.url, server.token, name="killed")
+    cli.write(programs.slow(project, 120, started)).with_node_modules()
+    cli.run("stack", "init", stack)
+    process = cli.start("up", "--yes", "--skip-preview")
+    wait_until(started.exists, 60, "the slow resource", interval=0.2)
+    process.kill()
+    process.communicate()
+    out = cli.run("up", "--yes", "--skip-preview", expect=None)
+    assert "Another update is currently in progress" in out.stderr + out.stdout
+    clock.advance(400)
+    wait_until(lambda: cli.history()[0]["result"] == "failed", 20, "the update's end", interval=0.5)
+    state = cli.export()["deployment"]
+    assert "quick" in [r["urn"].split("::")[-1] for r in state["resources"]]
+    assert [p["resource"]["urn"].split("::")[-1] for p in state["pending_operations"]] == ["slow"]
+
+
+def test_a_server_killed_in_the_middle(node, own, tmp_path, stack, project):
+    """The CLI retries; the server comes back on the same port; nothing acknowledged is lost and the update ends well."""
+    from helpers.pulumi import Pulumi
+    server = own(command="serve")
+    server.admin("org", "add", "acme")
+    user = server.user("ann")
+    started = tmp_path / "started"
+    cli = Pulumi(tmp_path, server.url, user.token, name="through")
+    cli.write(programs.slow(project, 8, started)).with_node_modules()
+    cli.run("stack", "init", stack)
+    process = cli.start("up", "--yes", "--skip-preview")
+    wait_until(started.exists, 60, "the slow resource", interval=0.1)
+    server.kill()
+    time.sleep(0.5)
+    own(command="serve", folder=server.folder, listen=f"127.0.0.1:{server.port}")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    assert cli.outputs() == {"slow": "id-slow"}
+    assert cli.history()[0]["result"] == "succeeded"
+
+
+def test_lease_renewal(node, own, tmp_path, stack, project):
+    """An update that outlives its lease renews it: real time, a short lease."""
+    from helpers.pulumi import Pulumi
+    server = own("--lease", "5m")
+    cli = Pulumi(tmp_path, server.url, server.token, name="long")
+    cli.write(programs.slow(project, 45)).with_node_modules()
+    cli.run("stack", "init", stack)
+    cli.up("--skip-preview")
+    assert cli.outputs() == {"slow": "id-slow"}
