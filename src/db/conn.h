@@ -11,6 +11,9 @@
 #include "db/db.h"
 #include "db/stmt.h"
 
+/* Enough for any commit or checkpoint of ours to pass; only another process can hold a lock longer. */
+#define DB_BUSY_TIMEOUT_MS 10000
+
 enum db_conn_kind { DB_CONN_READER, DB_CONN_WRITER };
 
 /* The statements of a transaction, prepared once. */
@@ -39,7 +42,8 @@ struct db_conn {
 	/* The first error of an engine call since the last db_conn_forget_error: a function that returned success in
 	 * spite of it is not believed, and a transaction that SQLite gave up has its reason here. */
 	struct err failure;
-	int wal_pages;		   /* as of the last commit of the writer */
+	int log_pages;		   /* in the write-ahead log, as of the writer's last commit, ... */
+	int moved_pages;	   /* ... and how many of them are in the database file already */
 	struct db_conn *next_free; /* in the pool */
 };
 

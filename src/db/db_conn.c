@@ -7,8 +7,6 @@
 
 #include "base/limits.h"
 
-/* Enough for any commit or checkpoint of ours to pass; only another process can hold a lock longer. */
-#define BUSY_TIMEOUT_MS 10000
 #define CACHE_FIRST_SIZE 64
 
 static const char *const control_sql[DB_CONTROL_COUNT] = {
@@ -25,7 +23,7 @@ static const char settings[] = "PRAGMA journal_mode = WAL;"
 			       "PRAGMA trusted_schema = OFF;"
 			       "PRAGMA temp_store = MEMORY;"
 			       "PRAGMA mmap_size = 268435456;"
-			       "PRAGMA journal_size_limit = 67108864;"
+			       "PRAGMA journal_size_limit = 16777216;"
 			       "PRAGMA wal_autocheckpoint = 0;";
 static const char reader_settings[] = "PRAGMA cache_size = -512; PRAGMA query_only = ON;";
 static const char writer_settings[] = "PRAGMA cache_size = -4096;";
@@ -124,7 +122,7 @@ int db_conn_open(const char *path, enum db_conn_kind kind, struct db_conn **ret,
 		result = c->sqlite ? db_conn_error(c, path, e) : err_nomem(e);
 		goto fail;
 	}
-	sqlite3_busy_timeout(c->sqlite, BUSY_TIMEOUT_MS);
+	sqlite3_busy_timeout(c->sqlite, DB_BUSY_TIMEOUT_MS);
 	/* A name in double quotes is a column, never by mistake a string. */
 	sqlite3_db_config(c->sqlite, SQLITE_DBCONFIG_DQS_DML, 0, (int *)NULL);
 	sqlite3_db_config(c->sqlite, SQLITE_DBCONFIG_DQS_DDL, 0, (int *)NULL);

@@ -20,11 +20,16 @@
 
 /* A group is closed when nobody waits any more, and at the latest at this size: those in it wait for its commit. */
 #define GROUP_MAX 256
-/* Checkpoint when nobody writes for this long and the log has so many pages (of 4 KiB), ... */
+/* Checkpoint when nobody writes for this long and so many pages (of 4 KiB) are to move, ... */
 #define IDLE_MS 100
 #define IDLE_PAGES 64
-/* ... or, even when somebody waits, from so many on (32 MiB, half of journal_size_limit). */
-#define BUSY_PAGES 8192
+/* ... or, even when somebody waits, from so many on: 4 MiB, some milliseconds. The log stays so short that it is
+ * overwritten in place, which syncs faster than a file that grows. */
+#define BUSY_PAGES 1000
+/* The log can begin anew only when no reader is in it. With readers that overlap forever that must be waited for: from
+ * so many pages on (64 MiB), for so long at a time. Newer readers meanwhile need only the database file. */
+#define RESTART_PAGES 16384
+#define RESTART_MS 100
 
 struct job {
 	db_fn fn;
@@ -37,7 +42,8 @@ struct job {
 };
 
 struct db_writer {
-	struct db_conn *conn; /* the thread's */
+	struct db_conn *conn; /* the thread's, as is busy_pages */
+	int busy_pages;	      /* the next checkpoint comes at so many pages to move */
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows, and of job.done */
 	pthread_cond_t wake;
@@ -145,21 +151,41 @@ static void run_group(struct db_writer *w, struct job *j)
 	answer(w, group);
 }
 
-static void checkpoint(struct db_conn *c)
+/* Pages that a reader's snapshot still needs stay in the log. */
+static void checkpoint(struct db_writer *w)
 {
+	sqlite3 *sqlite = w->conn->sqlite;
 	int pages = 0, moved = 0;
-	/* What a reader's snapshot still needs stays in the log: the next checkpoint takes it. A failure is told by the
-	 * next commit, if it matters. */
-	if (sqlite3_wal_checkpoint_v2(c->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved) == SQLITE_OK)
-		c->wal_pages = pages - moved;
+	bool restart = w->conn->log_pages >= RESTART_PAGES;
+	if (restart)
+		sqlite3_busy_timeout(sqlite, RESTART_MS);
+	/* A failure is told by the next commit, if it matters. */
+	int rc = sqlite3_wal_checkpoint_v2(
+		sqlite, NULL, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
+	if (restart)
+		sqlite3_busy_timeout(sqlite, DB_BUSY_TIMEOUT_MS);
+	if (rc == SQLITE_OK) {
+		w->conn->log_pages = pages;
+		w->conn->moved_pages = moved;
+	}
+	/* Not at each group for the sake of one long reader: the search for pages takes the longer the log is. */
+	w->busy_pages = BUSY_PAGES + (rc == SQLITE_OK ? pages - moved : w->conn->log_pages);
 }
 
-static int note_wal_pages(void *arg, sqlite3 *sqlite, const char *name, int pages)
+static int note_log_pages(void *arg, sqlite3 *sqlite, const char *name, int pages)
 {
 	(void)sqlite;
 	(void)name;
-	((struct db_conn *)arg)->wal_pages = pages;
+	struct db_conn *c = arg;
+	if (pages < c->log_pages)
+		c->moved_pages = 0; /* the log began anew */
+	c->log_pages = pages;
 	return SQLITE_OK;
+}
+
+static int pages_to_move(const struct db_writer *w)
+{
+	return w->conn->log_pages - w->conn->moved_pages;
 }
 
 /* The next job, or NULL when nobody came for IDLE_MS and there is something to move (*ret_stop: nobody comes). */
@@ -169,7 +195,7 @@ static struct job *wait_for_job(struct db_writer *w, bool *ret_stop)
 	bool timed_out = false;
 	pthread_mutex_lock(&w->lock);
 	while (!w->first && !w->stopping && !timed_out) {
-		if (w->conn->wal_pages < IDLE_PAGES) {
+		if (pages_to_move(w) < IDLE_PAGES) {
 			pthread_cond_wait(&w->wake, &w->lock);
 			continue;
 		}
@@ -196,8 +222,8 @@ static void *run_thread(void *arg)
 			return NULL;
 		if (j)
 			run_group(w, j);
-		if (!j || w->conn->wal_pages >= BUSY_PAGES)
-			checkpoint(w->conn);
+		if (!j || pages_to_move(w) >= w->busy_pages)
+			checkpoint(w);
 	}
 }
 
@@ -210,7 +236,8 @@ int db_writer_start(struct db_conn *c, struct db_writer **ret, struct err *e)
 	}
 	w->conn = c;
 	w->last = &w->first;
-	sqlite3_wal_hook(c->sqlite, note_wal_pages, c);
+	w->busy_pages = BUSY_PAGES;
+	sqlite3_wal_hook(c->sqlite, note_log_pages, c);
 	pthread_condattr_t monotonic;
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

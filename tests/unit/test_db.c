@@ -10,10 +10,13 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db/conn.h"
 #include "db/db.h"
 #include "db/migrate.h"
 #include "db/queries_sample.h"
@@ -407,6 +410,64 @@ static void test_failed_commit_fails_all(void **state)
 	assert_int_equal(count_things(f), 2);
 }
 
+/* --- a full disk --- */
+
+/* Makes SQLite find the disk full in the middle of a function: no pages beyond those that it has. */
+static int fill_disk_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	int rc = db_conn_exec(c, "PRAGMA max_page_count = 1", e);
+	struct thing_put_in in = plain_thing("big", 1);
+	in.body = *(struct str *)arg;
+	return rc < 0 ? rc : q_thing_put(c, &in, e);
+}
+
+static int more_room_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	return db_conn_exec(c, "PRAGMA max_page_count = 1000000", e);
+}
+
+static void test_full_disk_inside_a_function(void **state)
+{
+	struct fixture *f = *state;
+	put(f, "first", 1);
+	static char zeros[100000];
+	struct str big = { zeros, sizeof(zeros) };
+	struct thing_put_in before = plain_thing("before", 1);
+	struct queued q[3];
+	run_together(f, q, (db_fn[]){ put_fn, fill_disk_fn }, (void *[]){ &before, &big }, 2);
+	/* SQLite gave the whole transaction up: nobody may believe that his row is there. */
+	for (size_t i = 0; i < ARRAY_SIZE(q); i++) {
+		assert_int_equal(q[i].result, -ERR_NO_SPACE);
+		assert_int_equal(q[i].e.code, ERR_NO_SPACE);
+	}
+	assert_int_equal(count_things(f), 1);
+	assert_int_equal(db_write(f->db, more_room_fn, NULL, NULL), 0);
+	put(f, "next", 1);
+	assert_int_equal(count_things(f), 2);
+}
+
+static void test_file_limit_fails_the_commit(void **state)
+{
+	struct fixture *f = *state;
+	put(f, "first", 1);
+	static char zeros[300000];
+	struct thing_put_in in = plain_thing("big", 1);
+	in.body = (struct str){ zeros, sizeof(zeros) };
+	struct rlimit before, small;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = before;
+	small.rlim_cur = 200000;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	struct err e = { 0 };
+	int rc = db_write(f->db, put_fn, &in, &e);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(rc, -ERR_IO);
+	assert_int_equal(count_things(f), 1);
+	assert_int_equal(db_write(f->db, put_fn, &in, &e), 1);
+	assert_int_equal(count_things(f), 2);
+}
+
 static int unique_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct thing_put_in in = plain_thing(arg, 7);
@@ -595,6 +656,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_group_commit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_rolls_back_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failed_commit_fails_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_disk_inside_a_function, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_file_limit_fails_the_commit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_constraints, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_foreign_keys_hold, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_reader_cannot_write, setup, teardown),
