@@ -6,6 +6,8 @@
 
 /* The names go into one header line. */
 #define IGNORED_NAMES_BYTES 1024
+/* A client's own long key must not push the reason out of the message. */
+#define POINTER_SHOWN_BYTES 256
 /* Deeper tables than this are a slip of ours. */
 #define TABLE_DEPTH_MAX 16
 
@@ -54,7 +56,14 @@ static int fail(const struct decoder *d, const struct place *at, const char *fmt
 	buf_init(&b, ERR_MESSAGE_MAX);
 	add_pointer(&b, at);
 	struct str pointer = at->parent ? buf_str(&b) : STR("the body");
-	return err_set(d->err, ERR_BAD_REQUEST, "%.*s: %s", STR_ARG(pointer), what);
+	const char *dots = "";
+	if (pointer.n > POINTER_SHOWN_BYTES) {
+		pointer.n = POINTER_SHOWN_BYTES;
+		while ((pointer.p[pointer.n] & 0xC0) == 0x80) /* not within a character */
+			pointer.n--;
+		dots = "...";
+	}
+	return err_set(d->err, ERR_BAD_REQUEST, "%.*s%s: %s", STR_ARG(pointer), dots, what);
 }
 
 /* An element of an array or map, for its error. */

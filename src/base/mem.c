@@ -141,6 +141,16 @@ bool arena_failed(const struct arena *a)
 	return a->failed;
 }
 
+bool arena_owns(const struct arena *a, const void *p)
+{
+	uintptr_t at = (uintptr_t)p;
+	for (const struct arena_block *b = a->blocks; b; b = b->next) {
+		if (at >= (uintptr_t)b->data && at < (uintptr_t)b->data + b->used)
+			return true;
+	}
+	return false;
+}
+
 void *arena_alloc(struct arena *a, size_t size)
 {
 	void *p = alloc_raw(a, size);

@@ -28,6 +28,8 @@ void arena_done(struct arena *a);
 /* Forgets everything; keeps one block for the next user. */
 void arena_reset(struct arena *a);
 bool arena_failed(const struct arena *a);
+/* Whether p points into memory of this arena. */
+bool arena_owns(const struct arena *a, const void *p);
 
 /* 16-byte aligned, zeroed; NULL on failure. size 0 gives a valid unique pointer. */
 void *arena_alloc(struct arena *a, size_t size);

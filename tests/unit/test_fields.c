@@ -154,6 +154,24 @@ static void errors_name_the_pointer(void **state)
 	}
 }
 
+/* Found by the fuzzer: the key filled the message, and the reason was cut off. */
+static void a_long_key_does_not_hide_the_reason(void **state)
+{
+	for (int shift = 0; shift < 3; shift++) {
+		_cleanup_buf_ struct buf text;
+		struct body b;
+		buf_init(&text, 10000);
+		buf_addf(&text, "{\"name\":\"n\",\"map\":{\"%.*s", shift, "xyz");
+		for (int i = 0; i < 2000; i++)
+			buf_adds(&text, "\xE2\x82\xAC");
+		buf_adds(&text, "\":1}}");
+		assert_int_equal(decode(text.data, &b, NULL), -ERR_BAD_REQUEST);
+		assert_true(str_is_utf8(str_of(err.message)));
+		assert_true(str_starts_with(str_of(err.message), "/map/"));
+		assert_true(str_ends_with(str_of(err.message), "\xE2\x82\xAC...: must be a string"));
+	}
+}
+
 static void unknown_fields_are_noted(void **state)
 {
 	struct body b;
@@ -201,6 +219,7 @@ int main(void)
 		cmocka_unit_test(absent_and_null_leave_defaults),
 		cmocka_unit_test(the_last_of_repeated_keys_counts),
 		cmocka_unit_test(errors_name_the_pointer),
+		cmocka_unit_test(a_long_key_does_not_hide_the_reason),
 		cmocka_unit_test(unknown_fields_are_noted),
 		cmocka_unit_test(a_full_arena_is_out_of_memory),
 	};
