@@ -562,8 +562,10 @@ def pg_compare(rooms, lines):
             finish()
             ended = True
         elif "ERROR:" in line or "FATAL:" in line:
-            complain(now.where if now else "migrations", "PostgreSQL: " + line.split(": ", 2)[-1])
-            now = None if now is None else Query(now.name, now.kind, now.path, now.line)
+            # One complaint for a query, although describing it fails too.
+            if now or not seen:
+                complain(now.where if now else "migrations", "PostgreSQL: " + re.split("(?:ERROR|FATAL): *", line)[1])
+            now = None
         elif now is not None and "|" in line:
             columns.append(tuple(line.rsplit("|", 1)))
     if not ended and not errors:
