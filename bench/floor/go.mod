@@ -1,0 +1,3 @@
+module slipway.invalid/bench/floor
+
+go 1.21
