@@ -1,6 +1,7 @@
 #include "base/fields.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/encode.h"
 

@@ -18,24 +18,26 @@ struct masks {
 static inline uint64_t equal64(const __m128i v[4], char c)
 {
 	const __m128i want = _mm_set1_epi8(c);
-	uint64_t m = 0;
-	for (int i = 0; i < 4; i++)
-		m |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v[i], want)) << (16 * i);
-	return m;
+	uint32_t low = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v[0], want)) |
+		       (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v[1], want)) << 16;
+	uint32_t high = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v[2], want)) |
+			(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v[3], want)) << 16;
+	return low | (uint64_t)high << 32;
 }
 
 static inline void read_masks(const char *p, struct masks *m)
 {
-	__m128i v[4];
-	for (int i = 0; i < 4; i++)
-		v[i] = _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i));
+	const __m128i *from = (const __m128i *)(const void *)p;
+	__m128i v[4] = { _mm_loadu_si128(from), _mm_loadu_si128(from + 1), _mm_loadu_si128(from + 2),
+			 _mm_loadu_si128(from + 3) };
 	m->quote = equal64(v, '"');
 	m->backslash = equal64(v, '\\');
 	/* '[' and '{', ']' and '}' differ in this bit only. */
-	for (int i = 0; i < 4; i++)
-		v[i] = _mm_or_si128(v[i], _mm_set1_epi8(0x20));
-	m->open = equal64(v, '{');
-	m->close = equal64(v, '}');
+	const __m128i bit = _mm_set1_epi8(0x20);
+	__m128i folded[4] = { _mm_or_si128(v[0], bit), _mm_or_si128(v[1], bit), _mm_or_si128(v[2], bit),
+			      _mm_or_si128(v[3], bit) };
+	m->open = equal64(folded, '{');
+	m->close = equal64(folded, '}');
 }
 #else
 /* Bit i of the result is the high bit of byte i: the multiplication gathers them in the top byte. */

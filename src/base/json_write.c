@@ -1,7 +1,5 @@
 #include "base/json.h"
 
-#include <inttypes.h>
-
 #include "base/json_scan.h"
 #include "base/utf8.h"
 
@@ -85,8 +83,18 @@ void jw_string(struct json_writer *w, const char *z)
 
 void jw_int(struct json_writer *w, int64_t v)
 {
+	char text[20];
+	char *p = text + sizeof(text);
+	/* Made negative, so that INT64_MIN needs no case of its own. */
+	int64_t rest = v < 0 ? v : -v;
+	do {
+		*--p = (char)('0' - rest % 10);
+		rest /= 10;
+	} while (rest);
+	if (v < 0)
+		*--p = '-';
 	before_value(w);
-	buf_addf(w->b, "%" PRId64, v);
+	buf_add(w->b, p, (size_t)(text + sizeof(text) - p));
 }
 
 void jw_bool(struct json_writer *w, bool v)
