@@ -1,0 +1,119 @@
+/*
+ * executor.h: the program that runs the steps of one deployment, inside of the sandbox. It is linked statically (it
+ * must run in any image), has one thread, and links only base/ and os/.
+ *
+ * It survives every step: signals are read from a descriptor, the steps have process groups of their own. As process 1
+ * (or as a child subreaper) it reaps what the steps leave behind, and kills all of it before it ends.
+ */
+#ifndef SLIPWAY_EXECUTOR_EXECUTOR_H
+#define SLIPWAY_EXECUTOR_EXECUTOR_H
+
+#include <stdbool.h>
+
+#include "base/str.h"
+#include "os/process.h"
+
+struct env_set;
+
+/* --- plan.c --- */
+struct plan {
+	const char *root;
+	const char *tree;
+	const char *work_dir;
+	const char *stack;
+	const char *operation;
+	const char *shell;
+	const char *const *pre_run; /* NULL-terminated */
+	bool skip_install_dependencies;
+	bool delete_after_destroy;
+	bool remediate_if_drift_detected;
+	struct env_set *env;
+};
+
+/* `source` as on the command line. Everything in the arena. */
+int plan_load(const char *source, struct arena *a, struct plan *ret, struct err *e);
+int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e);
+
+/* --- env.c: an environment that grows --- */
+struct env_set {
+	struct arena *a;
+	const char **list; /* "NAME=value", NULL-terminated: fit for envp */
+	size_t n;
+	size_t cap;
+};
+
+struct env_set *env_set_new(struct arena *a);
+/* Replaces an earlier value. false: out of memory. */
+bool env_set_put(struct env_set *s, struct str name, struct str value);
+const char *env_set_get(const struct env_set *s, const char *name);
+bool env_name_valid(struct str name);
+/* Takes over the NAME=value lines (features §2.3). `said` gets the sentence for the log: which names are new or changed,
+ * and how many lines were not understood; nothing when there is nothing to say. Values never appear in it. */
+bool env_set_load(struct env_set *s, struct str text, struct buf *said);
+
+/* --- project.c --- */
+struct project {
+	bool found;		     /* there is a Pulumi.yaml */
+	const char *runtime;	     /* "nodejs"; NULL if the file does not say */
+	const char *virtualenv;	     /* python: runtime.options.virtualenv, or NULL */
+	const char *toolchain;	     /* python: runtime.options.toolchain, or NULL */
+	const char *package_manager; /* nodejs: runtime.options.packagemanager, or NULL */
+};
+
+/* Reads Pulumi.yaml (or .yml) of the folder. ERR_BAD_REQUEST: it is no YAML. */
+int project_load(const char *folder, struct arena *a, struct project *ret, struct err *e);
+int project_parse(struct str yaml, struct arena *a, struct project *ret, struct err *e);
+
+/* --- dependencies.c --- */
+struct dependency_plan {
+	const char *said;	 /* a line for the log, or NULL */
+	const char *commands[4]; /* for the shell, run in order; NULL ends */
+	const char *tool;	 /* the program that the commands need; NULL: none */
+	const char *activate;	 /* folder of a Python environment that later steps run in, or NULL */
+};
+
+/* Decides by the project and the files that are there. */
+int dependencies_plan(const char *work_dir, const struct project *project, struct arena *a, struct dependency_plan *ret,
+		      struct err *e);
+
+/* --- frame_out.c: frames out, control in --- */
+struct channel {
+	int out_fd;
+	int control_fd;
+	struct buf pending; /* frames that were not written yet */
+	bool cancelled;
+	bool dead; /* the agent is gone */
+};
+
+void channel_init(struct channel *c, int out_fd, int control_fd);
+void channel_frame(struct channel *c, char type, struct str payload);
+/* Output of our own, as a line of the running step. */
+void channel_line(struct channel *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool channel_full(const struct channel *c);
+/* Writes what goes without waiting, reads control bytes that are there. */
+void channel_pump(struct channel *c);
+/* Waits until all is written or the agent is gone. */
+void channel_flush(struct channel *c);
+
+/* --- runner.c: one command at a time --- */
+struct runner {
+	struct channel *channel;
+	int output[2]; /* one pipe for all steps: what runs on in the background may still write */
+	int signal_fd; /* SIGCHLD */
+	bool process_one;
+	const char *path; /* where argv[0] is looked up: PATH of the plan */
+};
+
+int runner_init(struct runner *r, struct channel *c, struct err *e);
+/* Runs argv in work_dir and forwards its output until it ends. On cancel: SIGINT to its group, after `patience_s`
+ * SIGTERM, ten seconds later SIGKILL. ERR_NOT_FOUND: no such program. */
+int runner_run(struct runner *r, const char *const *argv, const char *work_dir, const struct env_set *env,
+	       int patience_s, struct process_status *ret, struct err *e);
+/* Kills everything that is left. */
+void runner_end(struct runner *r);
+
+/* --- steps.c --- */
+/* All steps of the plan. 0: succeeded; else the error has the sentence of the F frame. */
+int steps_run(struct runner *r, struct plan *plan, struct arena *a, struct err *e);
+
+#endif

@@ -1,0 +1,123 @@
+#include "executor/plan.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/fields.h"
+#include "executor/executor.h"
+#include "os/file.h"
+
+struct plan_text {
+	int64_t version;
+	const char *root, *tree, *work_dir, *stack, *operation, *shell;
+	struct json pre_run, environment;
+	bool skip, delete_after, remediate;
+};
+
+static const struct field plan_fields[] = {
+	FIELD(struct plan_text, version, "version", FIELD_INT, .required = true),
+	FIELD(struct plan_text, root, "root", FIELD_STRING, .required = true),
+	FIELD(struct plan_text, tree, "tree", FIELD_STRING, .required = true),
+	FIELD(struct plan_text, work_dir, "workDir", FIELD_STRING, .required = true),
+	FIELD(struct plan_text, stack, "stack", FIELD_STRING, .required = true),
+	FIELD(struct plan_text, operation, "operation", FIELD_STRING, .required = true),
+	FIELD(struct plan_text, shell, "shell", FIELD_STRING),
+	FIELD(struct plan_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
+	FIELD(struct plan_text, environment, "environment", FIELD_JSON_ARRAY, .required = true),
+	FIELD(struct plan_text, skip, "skipInstallDependencies", FIELD_BOOL),
+	FIELD(struct plan_text, delete_after, "deleteAfterDestroy", FIELD_BOOL),
+	FIELD(struct plan_text, remediate, "remediateIfDriftDetected", FIELD_BOOL),
+	FIELD_END
+};
+
+static int read_environment(struct json list, struct arena *a, struct env_set *env, struct err *e)
+{
+	struct json pair;
+	json_foreach(pair, list) {
+		struct json_iter it = json_iter_start(pair);
+		struct json name, value;
+		struct str n, v;
+		if (!json_next(&it, NULL, &name) || !json_next(&it, NULL, &value) || !json_string(name, a, &n) ||
+		    !json_string(value, a, &v) || str_has_nul(v))
+			return err_set(e, ERR_BAD_REQUEST, "plan: /environment: must be pairs of strings");
+		if (!env_set_put(env, n, v))
+			return err_nomem(e);
+	}
+	return 0;
+}
+
+int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e)
+{
+	struct plan_text t = { .shell = "bash" };
+	struct json root;
+	int r = json_check(text, &root, e);
+	if (r == 0)
+		r = fields_decode(root, plan_fields, &t, a, NULL, e);
+	if (r < 0)
+		return err_wrap(e, "plan");
+	if (t.version != PLAN_VERSION)
+		return err_set(e, ERR_BAD_REQUEST,
+			       "the agent and the executor are of different versions (plan %d, known %d)",
+			       (int)t.version, PLAN_VERSION);
+	const char **pre_run = arena_array(a, json_count(t.pre_run) + 1, sizeof(*pre_run));
+	struct env_set *env = env_set_new(a);
+	if (!pre_run || !env)
+		return err_nomem(e);
+	size_t n = 0;
+	struct json command;
+	json_foreach(command, t.pre_run) {
+		pre_run[n] = json_cstr(command, a);
+		if (!pre_run[n++])
+			return err_set(e, ERR_BAD_REQUEST, "plan: /preRunCommands: must be strings");
+	}
+	r = read_environment(t.environment, a, env, e);
+	if (r < 0)
+		return r;
+	*ret = (struct plan){ .root = t.root,
+			      .tree = t.tree,
+			      .work_dir = t.work_dir,
+			      .stack = t.stack,
+			      .operation = t.operation,
+			      .shell = t.shell,
+			      .pre_run = pre_run,
+			      .skip_install_dependencies = t.skip,
+			      .delete_after_destroy = t.delete_after,
+			      .remediate_if_drift_detected = t.remediate,
+			      .env = env };
+	return 0;
+}
+
+static int read_fd(int fd, struct buf *b, struct err *e)
+{
+	for (;;) {
+		if (!buf_reserve(b, 65536))
+			return buf_check(b, "the plan", e);
+		ssize_t n = read(fd, b->data + b->len, 65536);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, "cannot read the plan");
+		if (n == 0)
+			return 0;
+		b->len += (size_t)n;
+	}
+}
+
+int plan_load(const char *source, struct arena *a, struct plan *ret, struct err *e)
+{
+	int64_t fd;
+	if (str_starts_with(str_of(source), "fd:") && str_to_int64(str_of(source + 3), &fd) && fd > FRAME_FD) {
+		_cleanup_buf_ struct buf b;
+		buf_init(&b, PLAN_MAX_BYTES);
+		int r = read_fd((int)fd, &b, e);
+		close((int)fd);
+		return r < 0 ? r : plan_parse(buf_str(&b), a, ret, e);
+	}
+	struct str text;
+	int r = file_read(a, source, PLAN_MAX_BYTES, &text, e);
+	if (r < 0)
+		return r;
+	if (unlink(source) != 0)
+		return err_errno(e, "cannot remove %s", source);
+	return plan_parse(text, a, ret, e);
+}

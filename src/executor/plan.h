@@ -1,0 +1,62 @@
+/*
+ * plan.h: what passes between an agent and its executor. Both are of one version, so there is no negotiation; `version`
+ * only catches a mixed installation.
+ *
+ * To change the plan: change the reader (plan.c) and the writer (agent/plan_write.c), raise PLAN_VERSION. To change the
+ * frames: this file, frame_out.c, agent/frames.c, PLAN_VERSION.
+ *
+ * The executor is started as `slipway-executor PLAN`. PLAN is `fd:N` (an inherited descriptor, read to its end and
+ * closed, so that the secrets of the plan are on no disk), or the path of a file, which is removed once it was read.
+ *
+ * Plan (JSON):
+ *
+ *	{"version": 1,
+ *	 "root": "/",                     executor root: the file PULUMI_ENV lies there (features §2.3)
+ *	 "tree": "/deployment",           the checkout
+ *	 "workDir": "/deployment/infra",  where the steps run
+ *	 "stack": "acme/shop/prod",
+ *	 "operation": "update",
+ *	 "shell": "bash",
+ *	 "preRunCommands": ["…"],
+ *	 "skipInstallDependencies": false, "deleteAfterDestroy": false, "remediateIfDriftDetected": false,
+ *	 "environment": [["NAME", "value"], …]}   all of it: nothing is inherited
+ *
+ * Control (standard input of the executor): the byte CONTROL_CANCEL asks it to stop the running step gently and to
+ * start no other; the end of the stream (the agent is gone) makes it kill everything and exit.
+ *
+ * Frames (descriptor FRAME_FD of the executor; its steps do not have it): a type byte, the payload's length as four
+ * bytes little-endian, the payload.
+ *
+ *	B  a step begins: its name. Steps are counted by their order.
+ *	O  output of the running step: bytes as they came, cut anywhere
+ *	E  the step has ended: one byte, 1 succeeded, 0 failed; then a sentence that says why it failed
+ *	N  a step that will not run any more: its name
+ *	F  the end of everything: one byte, 1 succeeded, 0 failed; then a sentence
+ *
+ * A stream that ends without F is a dead executor. The exit status is 0 after an F with 1, else 1.
+ */
+#ifndef SLIPWAY_EXECUTOR_PLAN_H
+#define SLIPWAY_EXECUTOR_PLAN_H
+
+#include <stddef.h>
+
+#define PLAN_VERSION 1
+/* Environment and commands of one deployment; settings are far below. */
+#define PLAN_MAX_BYTES ((size_t)16 * 1024 * 1024)
+
+#define CONTROL_CANCEL 'C'
+
+#define FRAME_FD 3
+#define FRAME_HEADER_BYTES 5
+/* Longer payloads are refused by the reader: a frame is at most one read of the executor. */
+#define FRAME_MAX_BYTES ((size_t)64 * 1024)
+
+enum frame_type {
+	FRAME_STEP_BEGIN = 'B',
+	FRAME_OUTPUT = 'O',
+	FRAME_STEP_END = 'E',
+	FRAME_STEP_SKIPPED = 'N',
+	FRAME_FINISH = 'F',
+};
+
+#endif
