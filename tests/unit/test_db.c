@@ -553,6 +553,42 @@ static void test_reader_sees_one_snapshot(void **state)
 	assert_int_equal(count_things(f), 2);
 }
 
+static int slow_count_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	int rc = count_fn(c, arg, e);
+	usleep(1000);
+	return rc;
+}
+
+static void *reader_thread(void *arg)
+{
+	struct db *db = arg;
+	struct arena a;
+	arena_init(&a, 0);
+	bool good = true;
+	for (int i = 0; i < 20; i++) {
+		struct lookup l = { .arena = &a };
+		good = db_read(db, slow_count_fn, &l, NULL) == 1 && l.total == 1 && good;
+	}
+	arena_done(&a);
+	return good ? NULL : db;
+}
+
+/* They wait for each other: there are fewer connections than threads. */
+static void test_more_readers_than_connections(void **state)
+{
+	struct fixture *f = *state;
+	put(f, "a", 1);
+	pthread_t threads[40];
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, reader_thread, f->db), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		void *failed;
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+}
+
 /* --- files --- */
 
 static void test_only_the_owner_may_read(void **state)
@@ -579,10 +615,12 @@ static void test_backup(void **state)
 	assert_int_equal(db_backup(f->db, copy, &e), -ERR_CONFLICT);
 	put(f, "later", 1);
 	struct fixture g = *f;
+	arena_init(&g.arena, 0);
 	snprintf(g.path, sizeof(g.path), "%s", copy);
 	open_db(&g);
 	assert_int_equal(count_things(&g), 1);
 	db_close(g.db);
+	arena_done(&g.arena);
 	assert_int_equal(db_ping(f->db, &e), 0);
 }
 
@@ -662,6 +700,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_foreign_keys_hold, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_reader_cannot_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reader_sees_one_snapshot, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_more_readers_than_connections, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_owner_may_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_migrations, setup, teardown),
