@@ -9,8 +9,6 @@
 #define ROUTE_FILE "routes_identity.def"
 #include "../api/declare.h"
 
-const struct field route_no_body[] = { FIELD_END };
-
 struct create_token {
 	const char *description;
 	int64_t expires_s; /* when, unix seconds; 0: never */

@@ -1,0 +1,136 @@
+/*
+ * admin.c: `slipway admin ...`: REST calls over the control socket, which only the owner of the data directory may open.
+ * The id or the token is the only line on standard output; --json prints the whole answer instead.
+ */
+#include "cli/command.h"
+
+#include <stdio.h>
+
+#include "base/encode.h"
+#include "base/json.h"
+#include "http/client.h"
+
+#define BODY_MAX_BYTES (64 * (size_t)1024)
+
+struct call {
+	struct invocation *in;
+	const char *path;
+	const char *result; /* the member of the answer that is printed */
+	struct buf body;
+	struct json_writer j;
+};
+
+static void call_init(struct call *c, struct invocation *in, const char *path, const char *result)
+{
+	*c = (struct call){ .in = in, .path = path, .result = result };
+	buf_init(&c->body, BODY_MAX_BYTES);
+	jw_init(&c->j, &c->body);
+	jw_object(&c->j);
+}
+
+static void call_set(struct call *c, const char *name, const char *value)
+{
+	if (value)
+		jw_kv_string(&c->j, name, value);
+}
+
+static int call_send(struct call *c, struct json *ret, struct err *e)
+{
+	const struct config *config = &c->in->config;
+	struct http_client_config client_config = { .base_url = "http://localhost", .user_agent = "slipway-admin" };
+	client_config.socket_path = config->socket ? config->socket
+						   : arena_printf(c->in->arena, "%s/slipway.sock", config->data);
+	if (!client_config.socket_path)
+		return err_nomem(e);
+	struct http_client *client;
+	int rc = http_client_new(&client_config, &client, e);
+	if (rc < 0)
+		return rc;
+	rc = http_client_json(client, "POST", c->path, buf_str(&c->body), c->in->arena, ret, e);
+	http_client_free(client);
+	if (rc == -ERR_UNAVAILABLE)
+		return err_wrap(e, "no server answers on %s; is it running, and is --data its directory?",
+				client_config.socket_path);
+	return rc;
+}
+
+/* Sends it and prints the result. */
+static int call_run(struct call *c, struct err *e)
+{
+	jw_object_end(&c->j);
+	struct json answer = JSON_ABSENT;
+	int rc = buf_check(&c->body, "the request", e);
+	if (rc == 0)
+		rc = call_send(c, &answer, e);
+	buf_done(&c->body);
+	if (rc < 0)
+		return rc;
+	if (c->in->config.json) {
+		printf("%.*s\n", (int)answer.n, answer.p ? answer.p : "");
+		return 0;
+	}
+	const char *result = json_cstr(json_get(answer, c->result), c->in->arena);
+	if (!result)
+		return err_set(e, ERR_INTERNAL, "the server's answer has no '%s'", c->result);
+	puts(result);
+	return 0;
+}
+
+static int need(const char *value, const char *flag, struct err *e)
+{
+	return value ? 0 : err_set(e, ERR_USAGE, "%s is missing", flag);
+}
+
+int command_org_add(struct invocation *in, struct err *e)
+{
+	struct call c;
+	call_init(&c, in, "/api/site/orgs", "id");
+	call_set(&c, "name", in->args[0]);
+	return call_run(&c, e);
+}
+
+int command_user_add(struct invocation *in, struct err *e)
+{
+	if (in->config.role && !in->config.org)
+		return err_set(e, ERR_USAGE, "--role needs --org");
+	struct call c;
+	call_init(&c, in, "/api/site/users", "id");
+	call_set(&c, "name", in->args[0]);
+	call_set(&c, "organization", in->config.org);
+	call_set(&c, "role", in->config.role);
+	if (in->config.site_admin)
+		jw_kv_bool(&c.j, "siteAdmin", true);
+	return call_run(&c, e);
+}
+
+int command_token_create(struct invocation *in, struct err *e)
+{
+	int rc = need(in->config.user, "--user NAME", e);
+	if (rc < 0)
+		return rc;
+	struct call c;
+	call_init(&c, in, "/api/site/tokens", "tokenValue");
+	call_set(&c, "user", in->config.user);
+	call_set(&c, "description", in->config.description);
+	return call_run(&c, e);
+}
+
+int command_pool_create(struct invocation *in, struct err *e)
+{
+	int rc = need(in->config.org, "--org ORG", e);
+	if (rc < 0)
+		return rc;
+	_cleanup_buf_ struct buf path;
+	buf_init(&path, BODY_MAX_BYTES);
+	buf_adds(&path, "/api/orgs/");
+	url_escape(&path, str_of(in->config.org));
+	buf_adds(&path, "/agent-pools");
+	rc = buf_check(&path, "the path", e);
+	if (rc < 0)
+		return rc;
+	struct call c;
+	call_init(&c, in, path.data, "tokenValue");
+	call_set(&c, "name", in->args[0]);
+	call_set(&c, "description", in->config.description);
+	return call_run(&c, e);
+}

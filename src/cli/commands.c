@@ -1,0 +1,30 @@
+#include "cli/command.h"
+
+const struct command commands[] = {
+	{ "dev", COMMAND_DEV, NULL, 0, "a server and an agent, for a machine of one's own",
+	  "Starts the server and one agent as its child. The first start makes the user admin, the organization acme and an\n"
+	  "access token, which is printed once and kept in admin-token in the data directory. Runs may clone file:// and plain\n"
+	  "http:// repositories.",
+	  command_dev },
+	{ "serve", COMMAND_SERVE, NULL, 0, "the server alone",
+	  "REST API, state backend and queue. Everything it keeps lies in the data directory.", command_serve },
+	{ "agent", COMMAND_AGENT, NULL, 0, "a runner: takes deployments from a server and runs them",
+	  "Needs one outbound connection to the server and the token of an agent pool (slipway admin pool create).",
+	  command_agent },
+	{ "admin org add", COMMAND_ORG_ADD, "NAME", 1, "make an organization", "Prints its id.", command_org_add },
+	{ "admin user add", COMMAND_USER_ADD, "NAME", 1, "make a user, or let one join an organization",
+	  "Prints the user's id. The first user becomes site administrator.", command_user_add },
+	{ "admin token create", COMMAND_TOKEN_CREATE, NULL, 0, "make an access token for a user",
+	  "Prints the token. It is stored nowhere: keep it.", command_token_create },
+	{ "admin pool create", COMMAND_POOL_CREATE, "NAME", 1, "make a pool for agents",
+	  "Prints the token for its agents. It is stored nowhere: keep it.", command_pool_create },
+	{ "config", COMMAND_CONFIG, NULL, 0, "print every option's value and where it comes from",
+	  "Takes the options of serve, dev and agent. Each may also stand in the environment (--listen as SLIPWAY_LISTEN) and in\n"
+	  "a file (name = value); a flag wins over the environment, the environment over the file.",
+	  command_config },
+	{ "routes", COMMAND_ROUTES, NULL, 0, "print the routes of the API: method, path, authentication, permission", NULL,
+	  command_routes },
+	{ "version", COMMAND_PLAIN, NULL, 0, "print the version", NULL, command_version },
+	{ "help", COMMAND_PLAIN, NULL, 0, "print this", NULL, command_help },
+};
+const size_t command_count = ARRAY_SIZE(commands);

@@ -1,0 +1,122 @@
+#include "server/config.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+#define SERVER (COMMAND_SERVE | COMMAND_DEV | COMMAND_CONFIG)
+#define RUNNER (COMMAND_AGENT | COMMAND_DEV | COMMAND_CONFIG)
+#define AGENT (COMMAND_AGENT | COMMAND_CONFIG)
+#define ADMIN (COMMAND_ORG_ADD | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE)
+#define PROGRAMS (SERVER | AGENT)
+
+static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };
+static const char *const roles[] = { "admin", "member", NULL };
+static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
+
+/* Shortest and longest sensible time: the tests use short ones. */
+#define TIME .min = 10 * US_PER_MS, .max = 3650 * US_PER_DAY, .argument = "TIME"
+
+const struct option config_options[] = {
+	OPTION(struct config, data, "data", OPTION_STRING, SERVER | ADMIN, .argument = "DIR", .fallback = "./slipway-data",
+	       .help = "directory of everything the server keeps"),
+	OPTION(struct config, listen, "listen", OPTION_ADDRESS, SERVER, .argument = "HOST:PORT", .fallback = "127.0.0.1:8420",
+	       .help = "address of the API; port 0 takes a free one"),
+	OPTION(struct config, public_url, "public-url", OPTION_STRING, SERVER, .argument = "URL",
+	       .help = "the server's address as others see it, e.g. https://slipway.example.com (default: from --listen)"),
+	OPTION(struct config, server, "server", OPTION_STRING, AGENT, .argument = "URL",
+	       .help = "the server to take deployments from"),
+	OPTION(struct config, token_file, "token-file", OPTION_STRING, AGENT, .argument = "FILE",
+	       .help = "file with the token of the agent pool"),
+	OPTION(struct config, isolation, "isolation", OPTION_CHOICE, RUNNER, .argument = "LEVEL", .fallback = "auto",
+	       .one_of = isolations, .help = "how runs are kept apart: auto, docker, bubblewrap or process"),
+	OPTION(struct config, concurrency, "concurrency", OPTION_INT, RUNNER, .argument = "N", .fallback = "2", .min = 1,
+	       .max = 64, .help = "deployments that run at once"),
+	OPTION(struct config, tools, "tools", OPTION_STRING, RUNNER, .argument = "DIR",
+	       .help = "folder of pulumi and its language hosts (default: where pulumi of the PATH lies)"),
+	OPTION(struct config, executor, "executor", OPTION_STRING, RUNNER, .argument = "FILE",
+	       .help = "the slipway-executor (default: beside this program)"),
+	OPTION(struct config, grace_us, "grace", OPTION_DURATION, RUNNER, .argument = "TIME", .fallback = "30s",
+	       .min = US_PER_S, .max = 24 * US_PER_HOUR, .help = "how long running deployments may go on after SIGTERM"),
+	OPTION(struct config, work, "work", OPTION_STRING, AGENT, .argument = "DIR", .fallback = "./slipway-work",
+	       .help = "directory for the runs' files"),
+	OPTION(struct config, name, "name", OPTION_STRING, AGENT, .argument = "NAME",
+	       .help = "the agent's name in its pool (default: the host's name)"),
+	OPTION(struct config, allow_insecure_sources, "allow-insecure-sources", OPTION_BOOL, AGENT,
+	       .help = "let runs clone file:// and plain http:// repositories"),
+	OPTION(struct config, allow_process, "allow-process-isolation", OPTION_BOOL, AGENT,
+	       .help = "with --isolation auto: run without a sandbox where none works"),
+	OPTION(struct config, times.runner_timeout_us, "runner-timeout", OPTION_DURATION, SERVER, TIME, .fallback = "10m",
+	       .help = "a runner that was silent for so long has lost its deployment"),
+	OPTION(struct config, times.claim_timeout_us, "claim-timeout", OPTION_DURATION, SERVER, TIME, .fallback = "15s",
+	       .help = "from the claim until the runner has fetched the work order"),
+	OPTION(struct config, times.queue_expiry_us, "queue-expiry", OPTION_DURATION, SERVER, TIME, .fallback = "168h",
+	       .help = "a deployment that nobody took for so long is skipped"),
+	OPTION(struct config, times.deployment_timeout_us, "deployment-timeout", OPTION_DURATION, SERVER, TIME,
+	       .fallback = "2h", .help = "the longest that a deployment may run"),
+	OPTION(struct config, times.lease_us, "lease", OPTION_DURATION, SERVER, TIME, .fallback = "5m",
+	       .help = "the longest lease of an update between two renewals"),
+	OPTION(struct config, times.log_retention_us, "log-retention", OPTION_DURATION, SERVER, TIME, .fallback = "2160h",
+	       .help = "how long logs of deployments are kept"),
+	OPTION(struct config, workers, "workers", OPTION_INT, SERVER, .argument = "N", .fallback = "0", .min = 0, .max = 1024,
+	       .help = "threads that handle requests; 0: from the number of processors"),
+	OPTION(struct config, access_log, "access-log", OPTION_BOOL, SERVER, .fallback = "false",
+	       .help = "one line per request on standard error"),
+	OPTION(struct config, log_level, "log-level", OPTION_CHOICE, PROGRAMS, .argument = "LEVEL", .fallback = "info",
+	       .one_of = log_levels, .help = "debug, info, warn or error"),
+	OPTION(struct config, socket, "socket", OPTION_STRING, ADMIN, .argument = "FILE",
+	       .help = "the server's control socket (default: slipway.sock in the data directory)"),
+	OPTION(struct config, org, "org", OPTION_STRING, COMMAND_USER_ADD | COMMAND_POOL_CREATE, .argument = "ORG",
+	       .flag_only = true, .help = "the organization"),
+	OPTION(struct config, role, "role", OPTION_CHOICE, COMMAND_USER_ADD, .argument = "ROLE", .flag_only = true,
+	       .one_of = roles, .help = "in that organization: admin or member (default member)"),
+	OPTION(struct config, site_admin, "site-admin", OPTION_BOOL, COMMAND_USER_ADD, .flag_only = true,
+	       .help = "make a site administrator; the first user is one in any case"),
+	OPTION(struct config, user, "user", OPTION_STRING, COMMAND_TOKEN_CREATE, .argument = "NAME", .flag_only = true,
+	       .help = "the user whom the token stands for"),
+	OPTION(struct config, description, "description", OPTION_STRING, COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE,
+	       .argument = "TEXT", .flag_only = true, .help = "what it is for"),
+	OPTION(struct config, json, "json", OPTION_BOOL, ADMIN, .flag_only = true, .help = "print the whole answer as JSON"),
+	OPTION(struct config, openapi, "openapi", OPTION_BOOL, COMMAND_ROUTES, .flag_only = true,
+	       .help = "print the OpenAPI document instead"),
+	OPTION(struct config, config, "config", OPTION_STRING, PROGRAMS, .argument = "FILE", .flag_only = true,
+	       .help = "read options from FILE (default: slipway.conf in the data directory)"),
+	OPTION(struct config, help, "help", OPTION_BOOL, ~0u, .flag_only = true, .help = "show this"),
+};
+const size_t config_option_count = ARRAY_SIZE(config_options);
+
+static int read_file(struct options *o, struct config *config, unsigned command, struct err *e)
+{
+	if (config->config)
+		return options_read_file(o, config->config, true, e);
+	const char *env = getenv("SLIPWAY_CONFIG");
+	if (env && *env)
+		return options_read_file(o, env, true, e);
+	if (!(command & SERVER))
+		return 0;
+	const char *data = config->data;
+	const char *path = arena_printf(o->arena, "%s/slipway.conf", data);
+	if (!path)
+		return err_nomem(e);
+	int rc = options_read_file(o, path, false, e);
+	if (rc == 0 && !streq(config->data, data))
+		return err_set(e, ERR_USAGE, "%s: the file in the data directory cannot name another data directory",
+			       options_value(o, "data")->where);
+	return rc;
+}
+
+int config_read(struct options *o, struct config *ret, unsigned command, int argc, char *const *argv, struct arena *a,
+		const char *const **ret_rest, size_t *ret_count, struct err *e)
+{
+	memset(ret, 0, sizeof(*ret));
+	int rc = options_init(o, config_options, config_option_count, command, ret, a, e);
+	if (rc == 0)
+		rc = options_read_args(o, argc, argv, ret_rest, ret_count, e);
+	if (rc == 0 && ret->help)
+		return 0;
+	if (rc == 0)
+		rc = options_read_environment(o, getenv, e);
+	if (rc == 0 && (command & PROGRAMS))
+		rc = read_file(o, ret, command, e);
+	return rc;
+}

@@ -1,0 +1,73 @@
+/*
+ * config.h: every option of every command of `slipway`, in one table (config.c). What the table does not say, nobody
+ * accepts: flags, environment, file, --help and `slipway config` come from it.
+ */
+#ifndef SLIPWAY_SERVER_CONFIG_H
+#define SLIPWAY_SERVER_CONFIG_H
+
+#include "identity/app.h"
+#include "server/options.h"
+
+/* Bits of the commands in struct option. */
+enum {
+	COMMAND_SERVE = 1 << 0,
+	COMMAND_DEV = 1 << 1,
+	COMMAND_AGENT = 1 << 2,
+	COMMAND_CONFIG = 1 << 3,
+	COMMAND_ORG_ADD = 1 << 4,
+	COMMAND_USER_ADD = 1 << 5,
+	COMMAND_TOKEN_CREATE = 1 << 6,
+	COMMAND_POOL_CREATE = 1 << 7,
+	COMMAND_ROUTES = 1 << 8,
+	COMMAND_PLAIN = 1 << 9, /* version, help: nothing but --help */
+};
+
+struct config {
+	/* serve, dev */
+	const char *data;
+	struct address listen;
+	const char *public_url; /* NULL: made from where it listens */
+	int64_t workers;	/* 0: chosen from the number of cores */
+	bool access_log;
+	struct app_options times; /* executor_path is not an option */
+	/* dev, agent */
+	const char *isolation;
+	int64_t concurrency;
+	const char *tools;    /* NULL: where pulumi of PATH lies */
+	const char *executor; /* NULL: beside our own program */
+	int64_t grace_us;
+	/* agent */
+	bool allow_insecure_sources;
+	bool allow_process;
+	const char *server;
+	const char *token_file;
+	const char *work;
+	const char *name;
+	/* all of these */
+	const char *config;
+	const char *log_level;
+	/* admin */
+	const char *socket;
+	const char *org;
+	const char *user;
+	const char *role;
+	const char *description;
+	bool site_admin;
+	bool json;
+	/* routes */
+	bool openapi;
+	bool help;
+};
+
+extern const struct option config_options[];
+extern const size_t config_option_count;
+
+/*
+ * Reads everything for `command`: flags, then the environment, then the file (--config, else slipway.conf in the data
+ * directory). *ret_rest: the arguments that are no flags. With --help among the flags the rest is not read.
+ * ERR_USAGE names the flag, the variable, or the file and line.
+ */
+int config_read(struct options *o, struct config *ret, unsigned command, int argc, char *const *argv, struct arena *a,
+		const char *const **ret_rest, size_t *ret_count, struct err *e);
+
+#endif

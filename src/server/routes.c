@@ -1,0 +1,23 @@
+/* The table of all routes, made from api/routes.def. */
+#include "server/server.h"
+
+#include "identity/identity.h"
+
+#define ROUTE_FILE "routes.def"
+#include "../api/declare.h"
+
+
+#define ROUTE(method_, pattern_, handler_, auth_, permission_, body_, body_limit_, summary_)                           \
+	{ .method = (method_),                                                                                         \
+	  .pattern = (pattern_),                                                                                       \
+	  .handler = (handler_),                                                                                       \
+	  .auth = (auth_),                                                                                             \
+	  .permission = (permission_),                                                                                 \
+	  .body = (body_),                                                                                             \
+	  .body_limit_bytes = (body_limit_),                                                                           \
+	  .summary = (summary_) },
+const struct route server_routes[] = {
+#include "../api/routes.def"
+};
+#undef ROUTE
+const size_t server_route_count = ARRAY_SIZE(server_routes);
