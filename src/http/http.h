@@ -58,6 +58,8 @@ struct http_config {
 	/* Runs on a worker before the body is read. 0 lets the request in. */
 	int (*authorize)(struct request *r, struct err *e);
 	void *app; /* request_app() */
+	const char *public_url; /* request_host(): as others see us, without a trailing slash; NULL: by the Host header */
+	const char *spool_dir;	/* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */
 	bool access_log;
 };
 

@@ -1,0 +1,258 @@
+/*
+ * worker.c: the threads that run handlers, and the queue to them. The queue is a list through the exchanges
+ * themselves: it needs no memory and is bounded by the number of connections.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <libdeflate.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "http/internal.h"
+
+static _Thread_local struct worker *self;
+
+struct worker *worker_self(void)
+{
+	return self;
+}
+
+void worker_push(struct exchange *x, enum job job)
+{
+	struct queue *q = &x->server->queue;
+	x->job = job;
+	x->queue_next = NULL;
+	pthread_mutex_lock(&q->lock);
+	if (q->tail)
+		q->tail->queue_next = x;
+	else
+		q->head = x;
+	q->tail = x;
+	pthread_cond_signal(&q->ready);
+	pthread_mutex_unlock(&q->lock);
+}
+
+static struct exchange *queue_pop(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	while (!q->head && !q->closed)
+		pthread_cond_wait(&q->ready, &q->lock);
+	struct exchange *x = q->head;
+	if (x) {
+		q->head = x->queue_next;
+		if (!q->head)
+			q->tail = NULL;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return x;
+}
+
+static void log_answer(struct exchange *x, const struct err *e)
+{
+	int status = x->response.status;
+	if (status >= 500)
+		log_error("http", "%s %s: %s (request %s)", x->rq.method, x->rq.path,
+			  e && e->code ? e->message : "no reason given", x->rq.id);
+	if (x->server->config.access_log)
+		log_info("http", "%s %s %d %" PRId64 "ms %zu %s", x->rq.method, x->rq.path, status,
+			 (clock_mono_us() - x->started_us) / US_PER_MS, x->response.body.n, x->rq.id);
+}
+
+static void finish(struct exchange *x, int rc, struct err *e)
+{
+	if (rc < 0) {
+		if (!e->code)
+			err_set(e, (enum err_code) - rc, "no reason given");
+		response_error(&x->response, e);
+	}
+	if (!response_finish(&x->response)) {
+		/* Out of memory: with the little that an error needs it may work; else the connection is closed. */
+		err_nomem(e);
+		response_error(&x->response, e);
+		response_finish(&x->response);
+	}
+	log_answer(x, e);
+	x->phase = PHASE_ANSWER;
+	server_resume(x);
+}
+
+static int authorize(struct exchange *x, struct err *e)
+{
+	if (x->authorized)
+		return 0;
+	if (x->refusal.code && x->refusal.code != ERR_TOO_LARGE) {
+		*e = x->refusal;
+		return -(int)e->code;
+	}
+	int rc = 0;
+	if (x->query.n && !x->args)
+		rc = query_parse(&x->arena, x->query, &x->args, &x->arg_count, e);
+	if (rc < 0)
+		return rc;
+	/* Who may not come in is not told about sizes either. */
+	rc = x->server->config.authorize ? x->server->config.authorize(&x->rq, e) : 0;
+	if (rc < 0)
+		return rc;
+	x->authorized = true;
+	return 0;
+}
+
+/* A body of more than HTTP_SMALL_BODY_BYTES, or of unknown length, stands behind the headers. */
+static void run_authorize(struct exchange *x)
+{
+	struct err e = { 0 };
+	int rc = authorize(x, &e);
+	size_t limit = x->rq.route ? x->rq.route->body_limit_bytes : 0;
+	bool known = x->content_length != UINT64_MAX;
+	if (rc >= 0 && known && limit > 0 && x->content_length > limit)
+		rc = err_set(&e, ERR_TOO_LARGE, "the body is larger than %zu bytes", limit);
+	if (rc >= 0 && known && limit == 0 && x->content_length > HTTP_DRAIN_BYTES)
+		rc = err_set(&e, ERR_TOO_LARGE, "no body is expected here");
+	if (rc < 0 && (x->expect_continue || (known && x->content_length > HTTP_DRAIN_BYTES))) {
+		/* Nobody reads it to its end: answer now; the library closes the connection afterwards. */
+		finish(x, rc, &e);
+		return;
+	}
+	if (rc < 0)
+		x->refusal = e;
+	x->phase = PHASE_ADMITTED;
+	server_resume(x);
+}
+
+static void run_flush(struct exchange *x)
+{
+	x->phase = PHASE_BODY;
+	if (spool_flush(&x->spool, x->server->spool_dir, &x->refusal) < 0) {
+		spool_reset(&x->spool);
+		x->phase = PHASE_DRAIN;
+	}
+	server_resume(x);
+}
+
+static int prepare_body(struct exchange *x, struct err *e)
+{
+	struct http_server *s = x->server;
+	struct str raw;
+	int rc = spool_finish(&x->spool, s->spool_dir, &raw, e);
+	if (rc < 0)
+		return rc;
+	if (!x->body_gzip || raw.n == 0) {
+		x->rq.body = raw;
+		return 0;
+	}
+	if (!self->inflater)
+		self->inflater = libdeflate_alloc_decompressor();
+	x->rq.body_gzip = raw;
+	return spool_inflate(&x->inflated, raw, x->rq.route->body_limit_bytes, s->spool_dir, self->inflater,
+			     &x->rq.body, e);
+}
+
+static int prepare(struct exchange *x, struct err *e)
+{
+	int rc = authorize(x, e);
+	if (rc < 0)
+		return rc;
+	if (x->refusal.code) {
+		*e = x->refusal;
+		return -(int)e->code;
+	}
+	return prepare_body(x, e);
+}
+
+/* Until it answers or parks. True: parked, the exchange is no longer ours. */
+static bool run_handler(struct exchange *x, int *ret_rc, struct err *e)
+{
+	for (;;) {
+		park_begin(x);
+		int rc = x->rq.route->handler(&x->rq, &x->response, e);
+		if (rc != HTTP_PARKED) {
+			park_end(x);
+			*ret_rc = rc;
+			return false;
+		}
+		if (x->final_run || x->park_failed || x->sub_count == 0) {
+			bool memory = x->park_failed;
+			park_end(x);
+			*ret_rc = memory ? err_nomem(e) : err_set(e, ERR_UNAVAILABLE, "nothing to answer in time");
+			return false;
+		}
+		/* What a run left is forgotten; only what authorize() made stays (it lies in the first arena). */
+		response_reset(&x->response);
+		err_reset(e);
+		arena_done(&x->run_arena);
+		x->rq.arena = &x->run_arena;
+		if (park_commit(x))
+			return true;
+		if (x->park_failed) {
+			*ret_rc = err_nomem(e);
+			return false;
+		}
+	}
+}
+
+static void run(struct exchange *x)
+{
+	struct err e = { 0 };
+	int rc = 0;
+	if (!x->prepared) {
+		rc = prepare(x, &e);
+		x->prepared = true;
+	}
+	if (rc >= 0 && run_handler(x, &rc, &e))
+		return;
+	finish(x, rc, &e);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	self = w;
+	struct exchange *x;
+	while ((x = queue_pop(&w->server->queue)) != NULL) {
+		switch (x->job) {
+		case JOB_AUTHORIZE:
+			run_authorize(x);
+			break;
+		case JOB_FLUSH:
+			run_flush(x);
+			break;
+		case JOB_RUN:
+			run(x);
+			break;
+		}
+	}
+	libdeflate_free_decompressor(w->inflater);
+	libdeflate_free_compressor(w->deflater);
+	return NULL;
+}
+
+int workers_start(struct http_server *s, int count, struct err *e)
+{
+	s->workers = calloc((size_t)count, sizeof(*s->workers));
+	if (!s->workers)
+		return err_nomem(e);
+	for (int i = 0; i < count; i++) {
+		s->workers[i].server = s;
+		errno = pthread_create(&s->workers[i].thread, NULL, worker_main, &s->workers[i]);
+		if (errno != 0)
+			return err_errno(e, "starting a worker thread");
+		s->worker_count++;
+	}
+	return 0;
+}
+
+void workers_stop(struct http_server *s)
+{
+	struct queue *q = &s->queue;
+	pthread_mutex_lock(&q->lock);
+	q->closed = true;
+	pthread_cond_broadcast(&q->ready);
+	pthread_mutex_unlock(&q->lock);
+	for (int i = 0; i < s->worker_count; i++)
+		pthread_join(s->workers[i].thread, NULL);
+	s->worker_count = 0;
+	free(s->workers);
+	s->workers = NULL;
+}
