@@ -38,8 +38,8 @@ static int call_send(struct call *c, struct json *ret, struct err *e)
 {
 	const struct config *config = &c->in->config;
 	struct http_client_config client_config = { .base_url = "http://localhost", .user_agent = "slipway-admin" };
-	client_config.socket_path = config->socket ? config->socket
-						   : arena_printf(c->in->arena, "%s/slipway.sock", config->data);
+	client_config.socket_path =
+		config->socket ? config->socket : arena_printf(c->in->arena, "%s/slipway.sock", config->data);
 	if (!client_config.socket_path)
 		return err_nomem(e);
 	struct http_client *client;

@@ -42,8 +42,9 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	BUG_ON(i >= ARGS_MAX);
 	if (arena_failed(a))
 		return err_nomem(e);
-	*c = (struct agent_child){ .argv = argv, .process = PROCESS_NONE, .pause_us = PAUSE_FIRST_US,
-				   .grace_us = config->grace_us };
+	*c = (struct agent_child){
+		.argv = argv, .process = PROCESS_NONE, .pause_us = PAUSE_FIRST_US, .grace_us = config->grace_us
+	};
 	return 0;
 }
 
@@ -118,7 +119,8 @@ void agent_child_stop(struct agent_child *c, struct signals *signals)
 	process_signal(&c->process, SIGTERM, false);
 	int timeout_ms = (int)((c->grace_us + STOP_EXTRA_US) / US_PER_MS);
 	struct process_status status;
-	if (signals_wait(signals, c->process.pidfd, timeout_ms) == 0 && process_wait(&c->process, 0, &status, NULL) > 0) {
+	if (signals_wait(signals, c->process.pidfd, timeout_ms) == 0 &&
+	    process_wait(&c->process, 0, &status, NULL) > 0) {
 		c->process = PROCESS_NONE;
 		return;
 	}

@@ -40,8 +40,8 @@ static void print_usage(FILE *out, const char *prefix)
 static void print_command_help(const struct invocation *in)
 {
 	const struct command *c = in->command;
-	printf("Usage: slipway %s%s%s [OPTIONS]\n\n%s\n", c->name, c->arguments ? " " : "", c->arguments ? c->arguments : "",
-	       c->summary);
+	printf("Usage: slipway %s%s%s [OPTIONS]\n\n%s\n", c->name, c->arguments ? " " : "",
+	       c->arguments ? c->arguments : "", c->summary);
 	if (c->text)
 		printf("%s\n", c->text);
 	puts("\nOptions:");
@@ -88,8 +88,8 @@ static int unknown_command(int argc, char *const *argv)
 		}
 	}
 	const char *meant = n > 0 ? suggest(given, command_at, NULL) : NULL;
-	fprintf(stderr, "slipway: unknown command '%s'%s%s%s\n", n > 0 ? given : argv[0], meant ? "; did you mean '" : "",
-		meant ? meant : "", meant ? "'?" : "");
+	fprintf(stderr, "slipway: unknown command '%s'%s%s%s\n", n > 0 ? given : argv[0],
+		meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
 	fputs("'slipway help' lists the commands.\n", stderr);
 	return 2;
 }

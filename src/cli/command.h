@@ -17,8 +17,8 @@ struct invocation {
 };
 
 struct command {
-	const char *name; /* "admin org add" */
-	unsigned bit;	  /* which rows of config_options it has */
+	const char *name;      /* "admin org add" */
+	unsigned bit;	       /* which rows of config_options it has */
 	const char *arguments; /* as shown: "NAME"; NULL: none */
 	size_t argument_count;
 	const char *summary;

@@ -22,8 +22,8 @@ const struct command commands[] = {
 	  "Takes the options of serve, dev and agent. Each may also stand in the environment (--listen as SLIPWAY_LISTEN) and in\n"
 	  "a file (name = value); a flag wins over the environment, the environment over the file.",
 	  command_config },
-	{ "routes", COMMAND_ROUTES, NULL, 0, "print the routes of the API: method, path, authentication, permission", NULL,
-	  command_routes },
+	{ "routes", COMMAND_ROUTES, NULL, 0, "print the routes of the API: method, path, authentication, permission",
+	  NULL, command_routes },
 	{ "version", COMMAND_PLAIN, NULL, 0, "print the version", NULL, command_version },
 	{ "help", COMMAND_PLAIN, NULL, 0, "print this", NULL, command_help },
 };

@@ -38,12 +38,14 @@ static int make_admin(struct invocation *in, struct identity *identity, struct e
 	if (rc == 0)
 		rc = identity_user_add(identity, in->arena, ADMIN_NAME, true, ORG_NAME, "admin", &id, e);
 	if (rc == 0)
-		rc = identity_token_add(identity, in->arena, ADMIN_NAME, "made by slipway dev", DB_NULL_INT, &token, &id, e);
+		rc = identity_token_add(identity, in->arena, ADMIN_NAME, "made by slipway dev", DB_NULL_INT, &token,
+					&id, e);
 	if (rc == 0)
 		rc = write_secret(path, token, in->arena, e);
 	if (rc < 0)
 		return err_wrap(e, "first start");
-	fprintf(stderr, "Made user %s, organization %s, and this access token, also kept in %s:\n", ADMIN_NAME, ORG_NAME, path);
+	fprintf(stderr, "Made user %s, organization %s, and this access token, also kept in %s:\n", ADMIN_NAME,
+		ORG_NAME, path);
 	fflush(stderr);
 	puts(token);
 	fflush(stdout);

@@ -5,8 +5,8 @@
 #include "db/queries_identity.h"
 
 /* Names that stand for themselves in paths of the API or of the console. */
-static const char *const reserved_names[] = { "default", "api", "healthz", "readyz", "oidc", "console", "signin",
-					      "assets" };
+static const char *const reserved_names[] = { "default", "api",	    "healthz", "readyz",
+					      "oidc",	 "console", "signin",  "assets" };
 
 bool identity_name_valid(const char *name)
 {
@@ -42,7 +42,8 @@ int identity_org_key(const struct identity *id, const struct org *org, struct cr
 	int rc = crypto_open(&id->master, owner, org->data_key, &a, &plain, e);
 	if (rc < 0)
 		/* Whatever crypto calls it: a stored key that does not open is our fault, not the client's. */
-		return err_set(e, ERR_INTERNAL, "the data key of organization %s does not open with the master key", org->id);
+		return err_set(e, ERR_INTERNAL, "the data key of organization %s does not open with the master key",
+			       org->id);
 	if (plain.n != CRYPTO_KEY_BYTES)
 		return err_set(e, ERR_INTERNAL, "the data key of organization %s has %zu bytes", org->id, plain.n);
 	ret->id = 1;
@@ -121,10 +122,11 @@ static int check_name(const char *name, struct err *e)
 {
 	if (identity_name_valid(name))
 		return 0;
-	return err_set(e, ERR_BAD_REQUEST,
-		       "/name: '%s' is no name for a user or an organization: 3 to 40 of a-z, A-Z, 0-9, - and _, no - or _ at "
-		       "the ends, and not a reserved word",
-		       name);
+	return err_set(
+		e, ERR_BAD_REQUEST,
+		"/name: '%s' is no name for a user or an organization: 3 to 40 of a-z, A-Z, 0-9, - and _, no - or _ at "
+		"the ends, and not a reserved word",
+		name);
 }
 
 struct add_org {
@@ -142,8 +144,9 @@ static int add_org_fn(struct db_conn *c, void *arg, struct err *e)
 
 int identity_org_add(struct identity *id, struct arena *a, const char *name, const char **ret_id, struct err *e)
 {
-	struct add_org p = { .row = { .id = id_new_arena(a), .name = name, .kind = "organization",
-				      .created_us = clock_now_us() } };
+	struct add_org p = {
+		.row = { .id = id_new_arena(a), .name = name, .kind = "organization", .created_us = clock_now_us() }
+	};
 	int rc = check_name(name, e);
 	if (rc < 0)
 		return rc;
@@ -176,12 +179,11 @@ static int add_user_join(struct db_conn *c, struct add_user *p, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "organization '%s'", p->org);
 	if (streq(org.kind, "personal"))
 		return err_set(e, ERR_CONFLICT, "'%s' is a user's personal organization: nobody can join it", p->org);
-	rc = q_org_member_put(c,
-			      &(struct org_member_put_in){ .org_id = org.id,
-							   .user_id = p->user_id,
-							   .role = p->role,
-							   .created_us = p->user.created_us },
-			      e);
+	rc = q_org_member_put(
+		c,
+		&(struct org_member_put_in){
+			.org_id = org.id, .user_id = p->user_id, .role = p->role, .created_us = p->user.created_us },
+		e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -232,7 +234,11 @@ int identity_user_add(struct identity *id, struct arena *a, const char *name, bo
 	struct add_user p = {
 		.a = a,
 		.personal = { .id = id_new_arena(a), .name = name, .kind = "personal", .created_us = now },
-		.user = { .id = id_new_arena(a), .name = name, .display_name = name, .email = "", .site_admin = site_admin,
+		.user = { .id = id_new_arena(a),
+			  .name = name,
+			  .display_name = name,
+			  .email = "",
+			  .site_admin = site_admin,
 			  .created_us = now },
 		.org = org,
 		.role = role ? role : "member",

@@ -15,39 +15,39 @@
 
 /* How a route authenticates (struct route.auth). */
 enum route_auth {
-	AUTH_NONE,    /* anybody */
-	AUTH_USER,    /* "token <personal or run token>", or the session cookie */
-	AUTH_LEASE,   /* "update-token <lease token>" of the update in the path */
-	AUTH_POOL,    /* "token <pool token>" */
-	AUTH_RUNNER,  /* "token <runner token>" of the deployment in the path */
-	AUTH_AGENT,   /* the pool token, or the runner token (of the deployment in the path, if there is one) */
-	AUTH_SITE,    /* the control socket, or a site administrator's token */
+	AUTH_NONE,   /* anybody */
+	AUTH_USER,   /* "token <personal or run token>", or the session cookie */
+	AUTH_LEASE,  /* "update-token <lease token>" of the update in the path */
+	AUTH_POOL,   /* "token <pool token>" */
+	AUTH_RUNNER, /* "token <runner token>" of the deployment in the path */
+	AUTH_AGENT,  /* the pool token, or the runner token (of the deployment in the path, if there is one) */
+	AUTH_SITE,   /* the control socket, or a site administrator's token */
 };
 
 /* What a route needs (struct route.permission). Routes with {orgName} are resolved to an organization, those with
  * {projectName} and {stackName} to a stack, before the handler runs. */
 enum permission {
-	PERM_NONE,	    /* nothing beyond authentication */
-	PERM_USER_WRITE,    /* change one's own account, see and mint one's tokens: never with a run token */
-	PERM_ORG_READ,	    /* member of {orgName} */
-	PERM_ORG_ADMIN,	    /* administrator of {orgName} */
-	PERM_STACK_CREATE,  /* may make stacks in {orgName} */
+	PERM_NONE,	   /* nothing beyond authentication */
+	PERM_USER_WRITE,   /* change one's own account, see and mint one's tokens: never with a run token */
+	PERM_ORG_READ,	   /* member of {orgName} */
+	PERM_ORG_ADMIN,	   /* administrator of {orgName} */
+	PERM_STACK_CREATE, /* may make stacks in {orgName} */
 	PERM_STACK_READ,
-	PERM_STACK_WRITE,   /* run updates, change config, start deployments */
-	PERM_STACK_ADMIN,   /* delete, rename */
-	PERM_SETTINGS_READ, /* deployment settings */
-	PERM_SETTINGS_WRITE,/* never with a run token */
-	PERM_LEASE,	    /* the update in the path belongs to the lease token */
-	PERM_POOL,	    /* the pool of the token */
-	PERM_RUNNER,	    /* the job of the token */
-	PERM_AGENT,	    /* either of the two */
+	PERM_STACK_WRITE,    /* run updates, change config, start deployments */
+	PERM_STACK_ADMIN,    /* delete, rename */
+	PERM_SETTINGS_READ,  /* deployment settings */
+	PERM_SETTINGS_WRITE, /* never with a run token */
+	PERM_LEASE,	     /* the update in the path belongs to the lease token */
+	PERM_POOL,	     /* the pool of the token */
+	PERM_RUNNER,	     /* the job of the token */
+	PERM_AGENT,	     /* either of the two */
 	PERM_SITE,
 };
 
 enum principal_kind {
 	PRINCIPAL_NONE,
-	PRINCIPAL_USER,	  /* personal token, or session (a browser's cookie) */
-	PRINCIPAL_RUN,	  /* the pulumi CLI inside a deployment: its requester's rights, less minting and administering */
+	PRINCIPAL_USER, /* personal token, or session (a browser's cookie) */
+	PRINCIPAL_RUN,	/* the pulumi CLI inside a deployment: its requester's rights, less minting and administering */
 	PRINCIPAL_LEASE,
 	PRINCIPAL_POOL,
 	PRINCIPAL_RUNNER,
@@ -61,15 +61,15 @@ struct principal {
 	const char *user_id; /* USER, RUN (may be NULL: automatic trigger) */
 	const char *user_name;
 	bool site_admin;
-	bool session; /* USER by a session: only good as a cookie */
-	const char *org_id; /* POOL */
-	const char *pool_id; /* POOL */
+	bool session;		   /* USER by a session: only good as a cookie */
+	const char *org_id;	   /* POOL */
+	const char *pool_id;	   /* POOL */
 	const char *deployment_id; /* RUN, RUNNER */
-	int64_t attempt; /* RUN, RUNNER */
-	const char *stack_id; /* RUN */
-	const char *update_id; /* LEASE */
-	int64_t expires_us; /* DB_NULL_INT: never */
-	int64_t last_used_us; /* DB_NULL_INT: never */
+	int64_t attempt;	   /* RUN, RUNNER */
+	const char *stack_id;	   /* RUN */
+	const char *update_id;	   /* LEASE */
+	int64_t expires_us;	   /* DB_NULL_INT: never */
+	int64_t last_used_us;	   /* DB_NULL_INT: never */
 };
 
 struct org {
@@ -82,9 +82,10 @@ struct org {
 /* What the authorize hook leaves in request->context: every handler finds it by request_access(r). */
 struct access {
 	struct principal who;
-	struct org org;	      /* of {orgName}; id NULL when the route has none */
-	const char *role;     /* "admin", "member" of who in org; NULL: none */
-	const char *stack_id; /* of {projectName}/{stackName} when the route has them, resolved; NULL if the route makes it */
+	struct org org;	  /* of {orgName}; id NULL when the route has none */
+	const char *role; /* "admin", "member" of who in org; NULL: none */
+	const char *
+		stack_id; /* of {projectName}/{stackName} when the route has them, resolved; NULL if the route makes it */
 	const char *stack_project; /* current names (a former name resolves to the stack too) */
 	const char *stack_name;
 };
@@ -148,7 +149,7 @@ int identity_is_empty(struct identity *id, bool *ret, struct err *e);
 struct token_row {
 	const char *id;
 	struct str hash;
-	const char *kind; /* "pool", "runner", "run", "lease", "session" */
+	const char *kind;	 /* "pool", "runner", "run", "lease", "session" */
 	const char *description; /* NULL: "" */
 	const char *user_id;
 	const char *org_id;

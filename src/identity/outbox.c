@@ -54,8 +54,12 @@ int outbox_put(struct db_conn *c, const char *kind, const char *org_id, const ch
 	for (size_t i = 0; i < ARRAY_SIZE(consumers); i++) {
 		if (!str_starts_with(str_of(kind), consumers[i].kind_prefix))
 			continue;
-		struct outbox_insert_in row = { .consumer = consumers[i].name, .kind = kind, .org_id = org_id,
-						.stack_id = stack_id, .payload = text, .now_us = clock_now_us() };
+		struct outbox_insert_in row = { .consumer = consumers[i].name,
+						.kind = kind,
+						.org_id = org_id,
+						.stack_id = stack_id,
+						.payload = text,
+						.now_us = clock_now_us() };
 		/* Made here, on the thread that writes: ids are in the order of the commits. */
 		char id[ID_SIZE];
 		id_new(id);
@@ -116,11 +120,11 @@ static int settle_fn(struct db_conn *c, void *arg, struct err *e)
 		if (b->done[i])
 			rc = q_outbox_delete(c, &(struct outbox_delete_in){ .id = b->rows[i].id }, e);
 		else
-			rc = q_outbox_retry(c,
-					    &(struct outbox_retry_in){ .id = b->rows[i].id,
-								       .due_us = b->now_us +
-										 retry_delay_us(b->rows[i].attempts) },
-					    e);
+			rc = q_outbox_retry(
+				c,
+				&(struct outbox_retry_in){ .id = b->rows[i].id,
+							   .due_us = b->now_us + retry_delay_us(b->rows[i].attempts) },
+				e);
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -140,8 +144,9 @@ static void deliver(const struct consumer *to, struct batch *b)
 {
 	for (size_t i = 0; i < b->count; i++) {
 		const struct outbox_due_row *row = &b->rows[i];
-		struct outbox_event event = { row->id,	     row->kind, row->org_id, row->stack_id, str_of(row->payload),
-					      row->created_us };
+		struct outbox_event event = {
+			row->id, row->kind, row->org_id, row->stack_id, str_of(row->payload), row->created_us
+		};
 		b->done[i] = !is_blocked(b, i) && to->deliver(&event, to->arg, NULL) >= 0;
 	}
 }

@@ -12,8 +12,7 @@ struct create_org {
 	const char *name;
 };
 const struct field create_org_fields[] = {
-	FIELD(struct create_org, name, "name", FIELD_STRING, .required = true, .max = 40),
-	FIELD_END
+	FIELD(struct create_org, name, "name", FIELD_STRING, .required = true, .max = 40), FIELD_END
 };
 
 int site_org_create(struct request *r, struct response *w, struct err *e)
@@ -44,7 +43,8 @@ const struct field create_user_fields[] = {
 	FIELD(struct create_user, name, "name", FIELD_STRING, .required = true, .max = 40),
 	FIELD(struct create_user, organization, "organization", FIELD_STRING, .max = 40,
 	      .doc = "Joins it; a user who exists joins it or gets the new role there"),
-	FIELD(struct create_user, role, "role", FIELD_STRING, .one_of = roles, .doc = "In the organization; member if absent"),
+	FIELD(struct create_user, role, "role", FIELD_STRING, .one_of = roles,
+	      .doc = "In the organization; member if absent"),
 	FIELD(struct create_user, site_admin, "siteAdmin", FIELD_BOOL, .doc = "The first user is one in any case"),
 	FIELD_END
 };

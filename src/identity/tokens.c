@@ -13,8 +13,8 @@ static const struct {
 	const char *kind;
 	enum principal_kind principal;
 } token_kinds[] = {
-	{ "personal", PRINCIPAL_USER }, { "session", PRINCIPAL_USER },	 { "pool", PRINCIPAL_POOL },
-	{ "runner", PRINCIPAL_RUNNER }, { "run", PRINCIPAL_RUN },	 { "lease", PRINCIPAL_LEASE },
+	{ "personal", PRINCIPAL_USER }, { "session", PRINCIPAL_USER }, { "pool", PRINCIPAL_POOL },
+	{ "runner", PRINCIPAL_RUNNER }, { "run", PRINCIPAL_RUN },      { "lease", PRINCIPAL_LEASE },
 };
 
 int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, struct principal *ret, struct err *e)
@@ -77,7 +77,8 @@ int identity_token_insert(struct db_conn *c, const struct token_row *t, struct e
 
 int identity_tokens_revoke_deployment(struct db_conn *c, const char *deployment_id, struct err *e)
 {
-	int rc = q_tokens_delete_deployment(c, &(struct tokens_delete_deployment_in){ .deployment_id = deployment_id }, e);
+	int rc = q_tokens_delete_deployment(c, &(struct tokens_delete_deployment_in){ .deployment_id = deployment_id },
+					    e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -95,7 +96,8 @@ int identity_tokens_revoke_pool(struct db_conn *c, const char *pool_id, struct e
 
 int identity_lease_tokens_expire(struct db_conn *c, const char *update_id, int64_t us, struct err *e)
 {
-	int rc = q_tokens_expire_lease(c, &(struct tokens_expire_lease_in){ .update_id = update_id, .expires_us = us }, e);
+	int rc = q_tokens_expire_lease(c, &(struct tokens_expire_lease_in){ .update_id = update_id, .expires_us = us },
+				       e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -125,8 +127,11 @@ int identity_token_add(struct identity *id, struct arena *a, const char *user, c
 	struct add_token p = {
 		.a = a,
 		.user = user,
-		.row = { .id = id_new_arena(a), .kind = "personal", .description = description,
-			 .attempt = DB_NULL_INT, .expires_us = expires_us },
+		.row = { .id = id_new_arena(a),
+			 .kind = "personal",
+			 .description = description,
+			 .attempt = DB_NULL_INT,
+			 .expires_us = expires_us },
 	};
 	if (!token || !p.row.id)
 		return err_nomem(e);
@@ -150,7 +155,8 @@ static int touch_fn(struct db_conn *c, void *arg, struct err *e)
 void identity_token_used(struct db *db, const struct principal *who)
 {
 	int64_t now = clock_now_us();
-	if (who->kind != PRINCIPAL_USER || (who->last_used_us != DB_NULL_INT && now - who->last_used_us < TOUCH_EVERY_US))
+	if (who->kind != PRINCIPAL_USER ||
+	    (who->last_used_us != DB_NULL_INT && now - who->last_used_us < TOUCH_EVERY_US))
 		return;
 	/* A failure is no reason to refuse the request; it is tried again with the next one. */
 	db_write(db, touch_fn, &(struct token_touch_in){ .id = who->token_id, .last_used_us = now }, NULL);
@@ -168,7 +174,8 @@ int identity_tick(struct db *db, int64_t now_us, int64_t *ret_next_us, struct er
 	static int64_t next_us;
 	int rc = 0;
 	if (now_us >= next_us) {
-		rc = db_write(db, clear_fn, &(struct tokens_delete_expired_in){ .before_us = now_us - KEEP_EXPIRED_US }, e);
+		rc = db_write(db, clear_fn, &(struct tokens_delete_expired_in){ .before_us = now_us - KEEP_EXPIRED_US },
+			      e);
 		next_us = now_us + US_PER_DAY;
 	}
 	*ret_next_us = next_us;

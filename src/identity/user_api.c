@@ -13,12 +13,11 @@ struct create_token {
 	const char *description;
 	int64_t expires_s; /* when, unix seconds; 0: never */
 };
-const struct field create_token_fields[] = {
-	FIELD(struct create_token, description, "description", FIELD_STRING, .required = true, .max = 255),
-	FIELD(struct create_token, expires_s, "expires", FIELD_INT, .min = 0, .max = INT64_MAX / US_PER_S,
-	      .doc = "Unix seconds; 0: never"),
-	FIELD_END
-};
+const struct field create_token_fields[] = { FIELD(struct create_token, description, "description", FIELD_STRING,
+						   .required = true, .max = 255),
+					     FIELD(struct create_token, expires_s, "expires", FIELD_INT, .min = 0,
+						   .max = INT64_MAX / US_PER_S, .doc = "Unix seconds; 0: never"),
+					     FIELD_END };
 
 /* What the answers about one user are made from. */
 struct account {
@@ -38,7 +37,8 @@ static int account_fn(struct db_conn *c, void *arg, struct err *e)
 		p->found = q_user_by_id(c, p->a, &(struct user_by_id_in){ .id = p->user_id }, &p->user, e);
 		if (p->found <= 0)
 			return p->found;
-		return q_user_orgs(c, p->a, &(struct user_orgs_in){ .user_id = p->user_id }, &p->orgs, &p->org_count, e);
+		return q_user_orgs(c, p->a, &(struct user_orgs_in){ .user_id = p->user_id }, &p->orgs, &p->org_count,
+				   e);
 	}
 	/* A deployment that nobody asked for acts in its organization's name. */
 	struct org_by_id_row org;

@@ -69,14 +69,17 @@ static int authenticate(struct db_conn *c, struct lookup *l, struct err *e)
 	struct principal *who = &l->access.who;
 	enum route_auth auth = l->r->route->auth;
 	if (!l->token.p && l->r->from_socket && (auth == AUTH_USER || auth == AUTH_SITE)) {
-		*who = (struct principal){ .kind = PRINCIPAL_SOCKET, .user_name = "site", .site_admin = true,
-					   .attempt = DB_NULL_INT, .expires_us = DB_NULL_INT };
+		*who = (struct principal){ .kind = PRINCIPAL_SOCKET,
+					   .user_name = "site",
+					   .site_admin = true,
+					   .attempt = DB_NULL_INT,
+					   .expires_us = DB_NULL_INT };
 		return 0;
 	}
 	if (!l->token.p || l->token.n == 0)
 		return err_set(e, ERR_UNAUTHORIZED, UNAUTHORIZED);
 	int rc = identity_authenticate(c, l->r->arena, l->token, who, e);
-	if (rc == -ERR_UNAUTHORIZED && auth == AUTH_LEASE)
+	if (rc == -ERR_UNAUTHORIZED && auth == AUTH_LEASE && str_starts_with(l->token, TOKEN_PREFIX_LEASE))
 		return err_set(e, ERR_FORBIDDEN, LEASE_LOST);
 	if (rc == 0 && !kind_fits(who, auth, !request_header(l->r, "Authorization")))
 		return err_set(e, ERR_UNAUTHORIZED, UNAUTHORIZED);
@@ -108,12 +111,6 @@ static int check_binding(const struct lookup *l, struct err *e)
 	return 0;
 }
 
-/* Whoever holds a lease or a runner token needs no role in the organization that the path names. */
-static bool is_bound(const struct principal *who)
-{
-	return who->kind == PRINCIPAL_LEASE || who->kind == PRINCIPAL_RUNNER || who->kind == PRINCIPAL_POOL;
-}
-
 /* What "Not Found" names: the stack if the path has one, else the organization. The same words whether it does not
  * exist or may not be seen. */
 static int not_found(const struct request *r, struct err *e)
@@ -140,8 +137,8 @@ static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
 		l->access.stack_name = stack.name;
 		return 0;
 	}
-	/* A lease outlives the name of its stack: a stack that was removed by its own deployment is still written to. */
-	return is_bound(&l->access.who) ? 0 : not_found(r, e);
+	/* A lease outlives the name of its stack: one that was renamed or removed meanwhile is still written to. */
+	return l->access.who.kind == PRINCIPAL_LEASE ? 0 : not_found(r, e);
 }
 #else
 static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
@@ -162,8 +159,8 @@ static int lookup_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (request_has_param(r, "orgName")) {
-		rc = identity_org_access(c, r->arena, &access->who, request_param(r, "orgName"), &access->org, &access->role,
-					 e);
+		rc = identity_org_access(c, r->arena, &access->who, request_param(r, "orgName"), &access->org,
+					 &access->role, e);
 		if (rc == -ERR_NOT_FOUND)
 			return not_found(r, e);
 		if (rc == 0 && request_has_param(r, "stackName"))

@@ -14,11 +14,11 @@ static void write_property(struct json_writer *j, const struct field *f)
 		const char *type;
 		const char *format;
 	} types[] = {
-		[FIELD_STRING] = { "string", NULL },	 [FIELD_BYTES] = { "string", "byte" },
-		[FIELD_INT] = { "integer", "int64" },	 [FIELD_BOOL] = { "boolean", NULL },
-		[FIELD_TRISTATE] = { "boolean", NULL },	 [FIELD_JSON] = { NULL, NULL },
+		[FIELD_STRING] = { "string", NULL },	  [FIELD_BYTES] = { "string", "byte" },
+		[FIELD_INT] = { "integer", "int64" },	  [FIELD_BOOL] = { "boolean", NULL },
+		[FIELD_TRISTATE] = { "boolean", NULL },	  [FIELD_JSON] = { NULL, NULL },
 		[FIELD_JSON_OBJECT] = { "object", NULL }, [FIELD_JSON_ARRAY] = { "array", NULL },
-		[FIELD_STRING_MAP] = { "object", NULL }, [FIELD_STRING_LIST] = { "array", NULL },
+		[FIELD_STRING_MAP] = { "object", NULL },  [FIELD_STRING_LIST] = { "array", NULL },
 		[FIELD_OBJECT] = { "object", NULL },
 	};
 	if (f->type == FIELD_OBJECT) {
@@ -190,8 +190,10 @@ static void write_components(struct json_writer *j)
 	jw_key(j, "schemas");
 	jw_object(j);
 	jw_key(j, "Error");
-	jw_raw_str(j, STR("{\"type\":\"object\",\"required\":[\"code\",\"message\"],\"properties\":{\"code\":{\"type\":\"integer\"},"
-			  "\"message\":{\"type\":\"string\"}}}"));
+	jw_raw_str(
+		j,
+		STR("{\"type\":\"object\",\"required\":[\"code\",\"message\"],\"properties\":{\"code\":{\"type\":\"integer\"},"
+		    "\"message\":{\"type\":\"string\"}}}"));
 	jw_object_end(j);
 	jw_object_end(j);
 }

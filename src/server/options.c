@@ -342,7 +342,8 @@ void options_print_help(const struct options *o, FILE *out)
 		if (!has_row(o, i))
 			continue;
 		char left[64];
-		snprintf(left, sizeof(left), "--%s%s%s", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
+		snprintf(left, sizeof(left), "--%s%s%s", row->name, row->argument ? " " : "",
+			 row->argument ? row->argument : "");
 		fprintf(out, "  %-30s %s", left, row->help);
 		if (row->fallback && row->type != OPTION_BOOL)
 			fprintf(out, " (default %s)", row->fallback);
@@ -358,6 +359,8 @@ void options_print_values(const struct options *o, FILE *out)
 			continue;
 		const char *text = v->text ? v->text : "";
 		const char *where = v->where ? v->where : v->text ? "default" : "not set";
-		fprintf(out, "%s%s = %-24s # %s\n", v->text ? "" : "# ", o->table[i].name, text, where);
+		char left[512];
+		snprintf(left, sizeof(left), "%s%s = %s", v->text ? "" : "# ", o->table[i].name, text);
+		fprintf(out, "%-40s # %s\n", left, where);
 	}
 }

@@ -44,8 +44,11 @@ struct option {
 	bool flag_only;	  /* a matter of one call: neither in the environment nor in a file */
 };
 
-#define OPTION(struct_, member_, name_, type_, commands_, ...)                                                         \
-	{ .name = (name_), .type = (type_), .offset = offsetof(struct_, member_), .commands = (commands_), ##__VA_ARGS__ }
+#define OPTION(struct_, member_, name_, type_, commands_, ...)                                                   \
+	{                                                                                                        \
+		.name = (name_), .type = (type_), .offset = offsetof(struct_, member_), .commands = (commands_), \
+		##__VA_ARGS__                                                                                    \
+	}
 
 /* Weakest first. */
 enum option_source { OPTION_FROM_DEFAULT, OPTION_FROM_FILE, OPTION_FROM_ENVIRONMENT, OPTION_FROM_FLAG };

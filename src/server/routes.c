@@ -6,15 +6,14 @@
 #define ROUTE_FILE "routes.def"
 #include "../api/declare.h"
 
-
-#define ROUTE(method_, pattern_, handler_, auth_, permission_, body_, body_limit_, summary_)                           \
-	{ .method = (method_),                                                                                         \
-	  .pattern = (pattern_),                                                                                       \
-	  .handler = (handler_),                                                                                       \
-	  .auth = (auth_),                                                                                             \
-	  .permission = (permission_),                                                                                 \
-	  .body = (body_),                                                                                             \
-	  .body_limit_bytes = (body_limit_),                                                                           \
+#define ROUTE(method_, pattern_, handler_, auth_, permission_, body_, body_limit_, summary_) \
+	{ .method = (method_),                                                               \
+	  .pattern = (pattern_),                                                             \
+	  .handler = (handler_),                                                             \
+	  .auth = (auth_),                                                                   \
+	  .permission = (permission_),                                                       \
+	  .body = (body_),                                                                   \
+	  .body_limit_bytes = (body_limit_),                                                 \
 	  .summary = (summary_) },
 const struct route server_routes[] = {
 #include "../api/routes.def"

@@ -26,7 +26,7 @@
 struct server {
 	struct app app;
 	struct identity identity;
-	struct arena arena; /* paths and URLs, for the server's whole life */
+	struct arena arena;	       /* paths and URLs, for the server's whole life */
 	struct ticker *_Atomic ticker; /* pokes come from every thread, also while it is being started */
 	int lock_fd;
 	bool is_empty;
@@ -178,7 +178,8 @@ static int make_urls(struct server *s, const struct config *config, struct err *
 	if (!config->public_url) {
 		s->app.public_url = s->listen_url;
 		if (is_wildcard(config->listen.host))
-			log_warn("server", "links will lead to %s; --public-url says how others reach this server", s->listen_url);
+			log_warn("server", "links will lead to %s; --public-url says how others reach this server",
+				 s->listen_url);
 		return 0;
 	}
 	return 0;

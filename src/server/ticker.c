@@ -22,7 +22,7 @@ struct ticker {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	bool stopping;	     /* under lock */
+	bool stopping;	      /* under lock */
 	int64_t poke_mono_us; /* under lock: INT64_MAX, or when somebody wants a tick */
 };
 
