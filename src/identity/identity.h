@@ -15,13 +15,14 @@
 
 /* How a route authenticates (struct route.auth). */
 enum route_auth {
-	AUTH_NONE,   /* anybody */
-	AUTH_USER,   /* "token <personal or run token>", or the session cookie */
-	AUTH_LEASE,  /* "update-token <lease token>" of the update in the path */
-	AUTH_POOL,   /* "token <pool token>" */
-	AUTH_RUNNER, /* "token <runner token>" of the deployment in the path */
-	AUTH_AGENT,  /* the pool token, or the runner token (of the deployment in the path, if there is one) */
-	AUTH_SITE,   /* the control socket, or a site administrator's token */
+	AUTH_NONE,    /* anybody */
+	AUTH_USER,    /* "token <personal or run token>", or the session cookie */
+	AUTH_LEASE,   /* "update-token <lease token>" of the update in the path */
+	AUTH_POOL,    /* "token <pool token>" */
+	AUTH_RUNNER,  /* "token <runner token>" of the deployment in the path */
+	AUTH_AGENT,   /* the pool token, or the runner token (of the deployment in the path, if there is one) */
+	AUTH_HANDLER, /* the handler checks the token itself: nothing is known of the asker before */
+	AUTH_SITE,    /* the control socket, or a site administrator's token */
 };
 
 /* What a route needs (struct route.permission). Routes with {orgName} are resolved to an organization, those with

@@ -183,7 +183,7 @@ int server_authorize(struct request *r, struct err *e)
 	*l = (struct lookup){ .r = r };
 	r->context = &l->access;
 	enum route_auth auth = r->route->auth;
-	if (auth == AUTH_NONE)
+	if (auth == AUTH_NONE || auth == AUTH_HANDLER)
 		return 0;
 	l->token = find_token(r, auth);
 	rc = db_read(app_of(r)->db, lookup_fn, l, e);

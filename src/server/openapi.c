@@ -167,7 +167,8 @@ static void write_operation(struct json_writer *j, const struct route *row)
 
 static void write_security(struct json_writer *j)
 {
-	static const enum route_auth kinds[] = { AUTH_USER, AUTH_LEASE, AUTH_POOL, AUTH_RUNNER, AUTH_AGENT, AUTH_SITE };
+	static const enum route_auth kinds[] = { AUTH_USER,  AUTH_LEASE,   AUTH_POOL, AUTH_RUNNER,
+						 AUTH_AGENT, AUTH_HANDLER, AUTH_SITE };
 	jw_key(j, "securitySchemes");
 	jw_object(j);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

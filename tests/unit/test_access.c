@@ -68,6 +68,7 @@ static void every_route_asks_for_enough(void **state)
 		bool ok = true;
 		switch (row->auth) {
 		case AUTH_NONE:
+		case AUTH_HANDLER:
 			ok = row->permission == PERM_NONE && !has(row, "{stackName}");
 			break;
 		case AUTH_USER:
