@@ -31,7 +31,7 @@ struct deployment_view {
 	const char *status;
 	const char *message;
 	const char *requested_by;
-	const char *agent_name; /* NULL */
+	const char *agent_name;			  /* NULL */
 	int64_t created_us, started_us, ended_us; /* DB_NULL_INT when not yet */
 	struct deployment_step_view *steps;
 	size_t step_count;

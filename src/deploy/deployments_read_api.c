@@ -1,0 +1,535 @@
+/* What shows deployments: list, get, updates, logs (features §3.6, cli-protocol §4.3). */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "deploy/deployments_api.h"
+#include "deploy/log_store.h"
+#include "deploy/secrets.h"
+
+#define ROUTE_FILE "routes_deploy.def"
+#include "../api/declare.h"
+
+#define PAGE_SIZE_DEFAULT 10
+#define PAGE_SIZE_MAX 100
+#define LOG_COUNT_DEFAULT 100
+#define LOG_COUNT_MAX 499
+
+/* One deployment with everything that an answer shows of it. */
+struct shown {
+	struct deployment_get_row d;
+	struct step_list_row *steps;
+	size_t step_count;
+	struct update_summary *updates;
+	size_t update_count;
+};
+
+/* 1 found, 0 not. */
+static int load(struct db_conn *c, struct arena *a, const char *id, struct shown *ret, struct err *e)
+{
+	struct deployment_get_in in = { .id = id };
+	struct step_list_in steps = { .deployment_id = id };
+	int rc = q_deployment_get(c, a, &in, &ret->d, e);
+	if (rc <= 0)
+		return rc;
+	rc = q_step_list(c, a, &steps, &ret->steps, &ret->step_count, e);
+	if (rc >= 0)
+		rc = state_updates_of_deployment(c, a, id, &ret->updates, &ret->update_count, e);
+	return rc < 0 ? rc : 1;
+}
+
+/* --- JSON --- */
+
+static void put_user(struct json_writer *j, const struct deployment_get_row *d)
+{
+	jw_key(j, "requestedBy");
+	jw_object(j);
+	jw_kv_string(j, "name", d->user_display_name ? d->user_display_name : "");
+	jw_kv_string(j, "githubLogin", d->user_name ? d->user_name : "");
+	jw_kv_string(j, "avatarUrl", "");
+	jw_object_end(j);
+}
+
+static void put_time(struct json_writer *j, struct arena *a, const char *key, int64_t us)
+{
+	/* An empty string is a fatal parse error for the CLI: rather no member (cli-protocol §7). */
+	if (us != DB_NULL_INT)
+		jw_kv_string(j, key, clock_rfc3339(a, us));
+}
+
+/* Always one job; none before the deployment has started. */
+static void put_jobs(struct json_writer *j, struct arena *a, const struct shown *s)
+{
+	if (s->d.started_us == DB_NULL_INT)
+		return;
+	int64_t updated_us = s->d.modified_us;
+	for (size_t i = 0; i < s->step_count; i++)
+		if (s->steps[i].updated_us > updated_us)
+			updated_us = s->steps[i].updated_us;
+	jw_key(j, "jobs");
+	jw_array(j);
+	jw_object(j);
+	jw_kv_string(j, "status", s->d.status);
+	put_time(j, a, "started", s->d.started_us);
+	put_time(j, a, "lastUpdated", updated_us);
+	jw_key(j, "steps");
+	jw_array(j);
+	for (size_t i = 0; i < s->step_count; i++) {
+		jw_object(j);
+		jw_kv_string(j, "name", s->steps[i].name);
+		jw_kv_string(j, "status", s->steps[i].status);
+		put_time(j, a, "started", s->steps[i].started_us);
+		put_time(j, a, "lastUpdated", s->steps[i].updated_us);
+		jw_object_end(j);
+	}
+	jw_array_end(j);
+	jw_object_end(j);
+	jw_array_end(j);
+}
+
+static int64_t seconds(int64_t us)
+{
+	return us == DB_NULL_INT ? 0 : us / US_PER_S;
+}
+
+/* The preview twins of features §1.3: "Pupdate" is a preview that belongs to an update. */
+static const char *shown_kind(struct arena *a, const struct update_summary *u)
+{
+	return u->dry_run && !streq(u->kind, "preview") ? arena_printf(a, "P%s", u->kind) : u->kind;
+}
+
+static void put_environment(struct json_writer *j, const struct update_summary *u)
+{
+	struct json env;
+	jw_key(j, "environment");
+	if (u->environment && json_check(str_of(u->environment), &env, NULL) == 0 && json_type(env) == JSON_OBJECT)
+		jw_raw(j, env);
+	else
+		jw_raw_str(j, STR("{}"));
+}
+
+static void put_nested_update(struct json_writer *j, struct arena *a, const struct update_summary *u)
+{
+	jw_object(j);
+	jw_kv_string(j, "id", u->id);
+	jw_kv_string(j, "updateID", u->id);
+	jw_kv_int(j, "version", u->version);
+	jw_kv_int(j, "startTime", seconds(u->started_us));
+	jw_kv_int(j, "endTime", seconds(u->ended_us));
+	jw_kv_string(j, "result", u->result);
+	jw_kv_string(j, "kind", shown_kind(a, u));
+	jw_kv_string(j, "message", u->message);
+	put_environment(j, u);
+	jw_object_end(j);
+}
+
+/* Members that every shape has. */
+static void put_common(struct json_writer *j, struct arena *a, const struct shown *s)
+{
+	const struct deployment_get_row *d = &s->d;
+	jw_kv_string(j, "id", d->id);
+	jw_kv_string(j, "created", clock_plain(a, d->created_us));
+	jw_kv_string(j, "modified", clock_plain(a, d->modified_us));
+	jw_kv_string(j, "status", d->status);
+	jw_kv_int(j, "version", d->version);
+	put_user(j, d);
+	jw_kv_string(j, "pulumiOperation", d->operation);
+	if (d->initiator[0])
+		jw_kv_string(j, "initiator", d->initiator);
+	if (d->message[0])
+		jw_kv_string(j, "message", d->message);
+	jw_kv_string(j, "projectName", d->project);
+	jw_kv_string(j, "stackName", d->stack_name);
+	jw_kv_bool(j, "paused", d->org_paused || d->stack_paused);
+	put_jobs(j, a, s);
+	if (d->shown_pool_id) {
+		jw_key(j, "agentPool");
+		jw_object(j);
+		jw_kv_string(j, "id", d->shown_pool_id);
+		jw_kv_string(j, "name", d->shown_pool_name);
+		jw_object_end(j);
+	}
+	jw_key(j, "updates");
+	jw_array(j);
+	for (size_t i = 0; i < s->update_count; i++)
+		put_nested_update(j, a, &s->updates[i]);
+	jw_array_end(j);
+}
+
+static int put_configuration(struct json_writer *j, struct arena *a, const char *text, struct err *e)
+{
+	struct json settings, key, value;
+	struct json_iter it;
+	int rc = json_check(str_of(text), &settings, e);
+	if (rc < 0)
+		return rc;
+	jw_key(j, "configuration");
+	jw_object(j);
+	jw_key(j, "environmentVariables");
+	jw_array(j);
+	json_iter_init(&it, json_path(settings, "operationContext", "environmentVariables", NULL));
+	while (json_next(&it, &key, &value)) {
+		jw_object(j);
+		jw_kv_raw(j, "name", key);
+		if (!secret_is_leaf(value))
+			jw_kv_raw(j, "value", value);
+		jw_kv_bool(j, "secret", secret_is_leaf(value));
+		jw_object_end(j);
+	}
+	jw_array_end(j);
+	struct json git = json_path(settings, "sourceContext", "git", NULL);
+	struct json template_ = json_path(settings, "sourceContext", "template", NULL);
+	if (git.p || template_.p) {
+		jw_key(j, "source");
+		jw_object(j);
+		jw_key(j, git.p ? "git" : "template");
+		jw_object(j);
+		if (git.p) {
+			static const char *const names[] = { "branch", "commit", "repoDir" };
+			struct json url = json_get(git, "repoUrl");
+			jw_key(j, "repoURL"); /* so spelt in the answer's schema */
+			jw_raw_str(j, url.p ? json_text(url) : STR("\"\""));
+			for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+				if (json_get(git, names[i]).p)
+					jw_kv_raw(j, names[i], json_get(git, names[i]));
+		} else {
+			struct json url = json_get(template_, "sourceUrl");
+			jw_key(j, "sourceUrl");
+			jw_raw_str(j, url.p ? json_text(url) : STR("\"\""));
+		}
+		jw_object_end(j);
+		jw_object_end(j);
+	}
+	jw_object_end(j);
+	return 0;
+}
+
+/* --- get --- */
+
+struct one {
+	struct arena *arena;
+	const char *stack_id;
+	const char *id; /* NULL: by version */
+	int64_t version;
+	bool found;
+	struct shown shown;
+	int64_t latest_version;
+	struct stack stack;
+};
+
+static int one_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct one *o = arg;
+	const char *id = o->id;
+	struct deployment_by_version_in in = { .stack_id = o->stack_id, .version = o->version };
+	struct deployment_by_version_row row;
+	struct deployment_latest_version_in latest = { .stack_id = o->stack_id };
+	struct deployment_latest_version_row newest;
+	int rc = 1;
+	if (!id) {
+		rc = q_deployment_by_version(c, o->arena, &in, &row, e);
+		id = rc > 0 ? row.id : NULL;
+	}
+	if (rc > 0)
+		rc = load(c, o->arena, id, &o->shown, e);
+	o->found = rc > 0 && streq(o->shown.d.stack_id, o->stack_id);
+	if (rc <= 0 || !o->found)
+		return rc < 0 ? rc : 0;
+	rc = q_deployment_latest_version(c, o->arena, &latest, &newest, e);
+	if (rc > 0) {
+		o->latest_version = newest.version;
+		rc = state_stack_by_id(c, o->arena, o->stack_id, &o->stack, e);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int load_one(struct request *r, const char *name, struct one *o, struct err *e)
+{
+	const char *text = request_param(r, name);
+	*o = (struct one){ .arena = r->arena, .stack_id = request_access(r)->stack_id };
+	if (streq(name, "deploymentId") && id_valid(str_of(text)))
+		o->id = text;
+	else if (!str_to_int64(str_of(text), &o->version) || o->version < 1)
+		return err_set(e, ERR_NOT_FOUND, "deployment '%s'", text);
+	int rc = db_read(app_of(r)->db, one_fn, o, e);
+	if (rc == 0 && !o->found)
+		return err_set(e, ERR_NOT_FOUND, "deployment '%s'", text);
+	return rc;
+}
+
+int deploy_find(struct request *r, const char **ret_id, struct err *e)
+{
+	struct one o;
+	int rc = load_one(r, "deploymentId", &o, e);
+	if (rc == 0)
+		*ret_id = o.shown.d.id;
+	return rc;
+}
+
+static int get(struct request *r, struct response *w, const char *param, struct err *e)
+{
+	struct one o;
+	int rc = load_one(r, param, &o, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	put_common(j, r->arena, &o.shown);
+	jw_kv_int(j, "latestVersion", o.latest_version);
+	rc = put_configuration(j, r->arena, o.shown.d.settings, e);
+	if (rc < 0)
+		return rc;
+	jw_object_end(j);
+	return 0;
+}
+
+int deploy_get(struct request *r, struct response *w, struct err *e)
+{
+	return get(r, w, "deploymentId", e);
+}
+
+int deploy_get_version(struct request *r, struct response *w, struct err *e)
+{
+	return get(r, w, "version", e);
+}
+
+int deploy_updates(struct request *r, struct response *w, struct err *e)
+{
+	struct one o;
+	int rc = load_one(r, "deploymentId", &o, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_array(j);
+	for (size_t i = 0; i < o.shown.update_count; i++) {
+		const struct update_summary *u = &o.shown.updates[i];
+		jw_object(j);
+		jw_kv_string(j, "updateID", u->id);
+		jw_kv_int(j, "version", u->version);
+		jw_kv_int(j, "latestVersion", o.stack.version);
+		put_user(j, &o.shown.d);
+		jw_key(j, "info");
+		jw_object(j);
+		jw_kv_string(j, "kind", shown_kind(r->arena, u));
+		jw_kv_int(j, "startTime", seconds(u->started_us));
+		jw_kv_int(j, "endTime", seconds(u->ended_us));
+		jw_kv_string(j, "message", u->message);
+		jw_kv_string(j, "result", u->result);
+		jw_kv_int(j, "version", u->version);
+		put_environment(j, u);
+		jw_key(j, "config");
+		jw_raw_str(j, STR("{}"));
+		jw_object_end(j);
+		jw_object_end(j);
+	}
+	jw_array_end(j);
+	return 0;
+}
+
+/* --- list --- */
+
+struct listing {
+	struct arena *arena;
+	const char *org_id;
+	const char *stack_id; /* NULL: the whole organization */
+	const char *status;   /* NULL: any */
+	int64_t page, page_size;
+	bool ascending;
+	int64_t total;
+	struct shown *items;
+	size_t count;
+};
+
+static int list_count(struct db_conn *c, struct listing *l, struct err *e)
+{
+	int rc;
+	if (l->stack_id) {
+		struct deployment_count_stack_in in = { .stack_id = l->stack_id, .status = l->status };
+		struct deployment_count_stack_row row;
+		rc = q_deployment_count_stack(c, l->arena, &in, &row, e);
+		l->total = rc > 0 ? row.n : 0;
+	} else {
+		struct deployment_count_org_in in = { .org_id = l->org_id, .status = l->status };
+		struct deployment_count_org_row row;
+		rc = q_deployment_count_org(c, l->arena, &in, &row, e);
+		l->total = rc > 0 ? row.n : 0;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int list_ids(struct db_conn *c, struct listing *l, int64_t skip, int64_t n, const char **ids, size_t *ret_count,
+		    struct err *e)
+{
+	int rc;
+	if (l->stack_id) {
+		struct deployment_list_stack_in in = {
+			.stack_id = l->stack_id, .status = l->status, .skip = skip, .n = n
+		};
+		struct deployment_list_stack_row *rows;
+		rc = q_deployment_list_stack(c, l->arena, &in, &rows, ret_count, e);
+		for (size_t i = 0; rc >= 0 && i < *ret_count; i++)
+			ids[i] = rows[i].id;
+	} else {
+		struct deployment_list_org_in in = { .org_id = l->org_id, .status = l->status, .skip = skip, .n = n };
+		struct deployment_list_org_row *rows;
+		rc = q_deployment_list_org(c, l->arena, &in, &rows, ret_count, e);
+		for (size_t i = 0; rc >= 0 && i < *ret_count; i++)
+			ids[i] = rows[i].id;
+	}
+	return rc;
+}
+
+static int list_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct listing *l = arg;
+	const char *ids[PAGE_SIZE_MAX];
+	size_t count = 0;
+	l->count = 0;
+	int rc = list_count(c, l, e);
+	if (rc < 0)
+		return rc;
+	/* The statements go from the newest on; an ascending page is the same rows read from the other end. */
+	int64_t first = (l->page - 1) * l->page_size;
+	if (first >= l->total)
+		return 0;
+	int64_t n = l->total - first < l->page_size ? l->total - first : l->page_size;
+	rc = list_ids(c, l, l->ascending ? l->total - first - n : first, n, ids, &count, e);
+	for (size_t i = 0; rc >= 0 && i < count; i++) {
+		rc = load(c, l->arena, ids[l->ascending ? count - 1 - i : i], &l->items[l->count], e);
+		if (rc > 0)
+			l->count++;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int list(struct request *r, struct response *w, const char *stack_id, struct err *e)
+{
+	struct listing l = { .arena = r->arena, .org_id = request_access(r)->org.id, .stack_id = stack_id };
+	const char *sort = request_query(r, "sort");
+	l.status = request_query(r, "status");
+	int rc = request_query_int(r, "page", 1, INT32_MAX, 1, &l.page, e);
+	if (rc == 0)
+		rc = request_query_int(r, "pageSize", 1, PAGE_SIZE_MAX, PAGE_SIZE_DEFAULT, &l.page_size, e);
+	if (rc == 0)
+		rc = request_query_bool(r, "asc", false, &l.ascending, e);
+	if (rc < 0)
+		return rc;
+	if (sort && sort[0] && !streq(sort, "created") && !streq(sort, "version"))
+		return err_set(e, ERR_BAD_REQUEST, "sort: must be created or version");
+	if (l.status && !l.status[0])
+		l.status = NULL;
+	if (l.status && deployment_status_parse(l.status) == DEPLOYMENT_STATUS_COUNT)
+		return err_set(e, ERR_BAD_REQUEST, "status: is not one of a deployment");
+	l.items = arena_array(r->arena, PAGE_SIZE_MAX, sizeof(*l.items));
+	if (!l.items)
+		return err_nomem(e);
+	rc = db_read(app_of(r)->db, list_fn, &l, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_key(j, "deployments");
+	jw_array(j);
+	for (size_t i = 0; i < l.count; i++) {
+		jw_object(j);
+		put_common(j, r->arena, &l.items[i]);
+		jw_object_end(j);
+	}
+	jw_array_end(j);
+	jw_kv_int(j, "itemsPerPage", l.page_size);
+	jw_kv_int(j, "total", l.total);
+	jw_object_end(j);
+	return 0;
+}
+
+int deploy_list_stack(struct request *r, struct response *w, struct err *e)
+{
+	return list(r, w, request_access(r)->stack_id, e);
+}
+
+int deploy_list_org(struct request *r, struct response *w, struct err *e)
+{
+	return list(r, w, NULL, e);
+}
+
+/* --- logs --- */
+
+static void put_lines(struct json_writer *j, struct arena *a, const struct log_page *page)
+{
+	jw_key(j, "lines");
+	jw_array(j);
+	for (size_t i = 0; i < page->count; i++) {
+		const struct log_item *item = &page->items[i];
+		jw_object(j);
+		if (item->header) {
+			jw_kv_string(j, "header", item->header);
+		} else {
+			jw_kv_string(j, "timestamp", clock_rfc3339(a, item->t_us));
+			jw_kv_raw(j, "line", item->text);
+		}
+		jw_object_end(j);
+	}
+	jw_array_end(j);
+}
+
+static int query_count(struct request *r, int64_t fallback, int64_t *ret, struct err *e)
+{
+	const char *text = request_query(r, "count");
+	*ret = fallback;
+	if (text && (!str_to_int64(str_of(text), ret) || *ret < 1 || *ret > LOG_COUNT_MAX))
+		return err_set(e, ERR_BAD_REQUEST, "Count must be less than 500 and more than 0");
+	return 0;
+}
+
+static int step_log(struct request *r, struct response *w, const char *id, struct err *e)
+{
+	int64_t job, step, offset, count;
+	struct log_page page;
+	int rc = request_query_int(r, "job", 0, INT32_MAX, 0, &job, e);
+	if (rc == 0)
+		rc = request_query_int(r, "step", 0, INT32_MAX, 0, &step, e);
+	if (rc == 0)
+		rc = request_query_int(r, "offset", 0, INT64_C(1) << 40, 0, &offset, e);
+	if (rc == 0)
+		rc = query_count(r, LOG_COUNT_DEFAULT, &count, e);
+	if (rc == 0 && job != 0)
+		return err_set(e, ERR_NOT_FOUND, "job %" PRId64, job);
+	if (rc == 0)
+		rc = log_read_step(app_of(r), r->arena, id, step, offset, count, &page, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_string(j, "__type", "DeploymentLogsStep");
+	jw_kv_string(j, "name", page.step_name);
+	put_lines(j, r->arena, &page);
+	if (page.next_offset != DB_NULL_INT)
+		jw_kv_int(j, "nextOffset", page.next_offset);
+	jw_object_end(j);
+	return 0;
+}
+
+int deploy_logs(struct request *r, struct response *w, struct err *e)
+{
+	const char *id;
+	int64_t count;
+	struct log_page page;
+	int rc = deploy_find(r, &id, e);
+	if (rc < 0)
+		return rc;
+	if (request_query(r, "job") || request_query(r, "step"))
+		return step_log(r, w, id, e);
+	rc = query_count(r, 0, &count, e);
+	if (rc == 0)
+		rc = log_read_stream(app_of(r), r->arena, id, request_query(r, "continuationToken"), count, &page, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_string(j, "__type", "DeploymentLogs");
+	put_lines(j, r->arena, &page);
+	if (page.next_token)
+		jw_kv_string(j, "nextToken", page.next_token);
+	jw_object_end(j);
+	return 0;
+}

@@ -1,0 +1,208 @@
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/compress.h"
+#include "base/limits.h"
+#include "deploy/job.h"
+#include "deploy/log_store.h"
+#include "deploy/mask.h"
+#include "deploy/secrets.h"
+
+/* Logs are read seldom and written live: speed before size. */
+#define CHUNK_ZSTD_LEVEL 1
+/* Masks and escapes lengthen a text. */
+#define CHUNK_TEXT_BYTES (8 * LOG_APPEND_BYTES)
+/* Two answers of one runner crossed each other this often: something is broken. */
+#define APPEND_TRIES 5
+
+struct line {
+	struct json t;
+	struct json text;
+};
+
+struct append {
+	struct app *app;
+	struct arena *arena;
+	const char *id;
+	int64_t attempt;
+	int64_t step;
+	int64_t offset;
+	struct line *lines;
+	size_t count;
+	int64_t first;	 /* line_count of the step as last seen */
+	struct str body; /* chunk from `first` on; absent: nothing new */
+	int64_t now_us;
+	bool moved; /* line_count is another one by now */
+	struct deployment_get_row d;
+};
+
+static int read_lines(struct append *p, struct json lines, struct err *e)
+{
+	if (json_type(lines) != JSON_ARRAY)
+		return err_set(e, ERR_BAD_REQUEST, "/lines: must be an array");
+	p->lines = arena_array(p->arena, json_count(lines), sizeof(*p->lines));
+	if (!p->lines)
+		return err_nomem(e);
+	struct json item;
+	json_foreach(item, lines) {
+		struct line l = { json_get(item, "t"), json_get(item, "l") };
+		int64_t t;
+		if (!json_int64(l.t, &t))
+			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/t: must be a whole number", p->count);
+		if (json_type(l.text) != JSON_STRING)
+			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/l: must be a string", p->count);
+		p->lines[p->count++] = l;
+	}
+	return 0;
+}
+
+static int look(struct db_conn *c, struct append *p, struct err *e)
+{
+	int rc = job_check(c, p->arena, p->id, p->attempt, &p->d, e);
+	if (rc < 0)
+		return rc;
+	struct step_get_in in = { .deployment_id = p->id, .step = p->step };
+	struct step_get_row row;
+	rc = q_step_get(c, p->arena, &in, &row, e);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return err_set(e, ERR_CONFLICT, "step %" PRId64 " was not reported", p->step);
+	if (row.line_count < p->offset)
+		return err_set(e, ERR_CONFLICT, "expected offset %" PRId64, row.line_count);
+	p->moved = row.line_count != p->first;
+	p->first = row.line_count;
+	return 0;
+}
+
+static int look_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	return look(c, arg, e);
+}
+
+static int append_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct append *p = arg;
+	int rc = look(c, p, e);
+	if (rc < 0 || p->moved)
+		return rc;
+	if (p->body.p) {
+		int64_t next = p->offset + (int64_t)p->count;
+		struct log_advance_in advance = {
+			.deployment_id = p->id, .step = p->step, .first_line = p->first, .next_line = next
+		};
+		struct log_append_in in = { .deployment_id = p->id,
+					    .step = p->step,
+					    .first_line = p->first,
+					    .line_count = next - p->first,
+					    .body = p->body,
+					    .now_us = p->now_us };
+		rc = q_log_advance(c, &advance, e);
+		if (rc > 0)
+			rc = q_log_append(c, &in, e);
+		if (rc <= 0)
+			return rc < 0 ? rc : err_set(e, ERR_CONFLICT, "the step's log moved");
+	}
+	return job_alive(c, p->app, &p->d, p->now_us, e);
+}
+
+static int make_mask(struct append *p, struct mask *m, struct err *e)
+{
+	if (!strstr(p->d.settings, "\"" SECRET_LEAF "\""))
+		return 0;
+	_cleanup_secrets_key_ struct secrets_key key;
+	struct secret_list list = { 0 };
+	struct json settings;
+	int rc = secrets_key_load(p->app, p->arena, p->d.stack_id, &key, e);
+	if (rc == 0)
+		rc = json_check(str_of(p->d.settings), &settings, e);
+	if (rc == 0)
+		rc = secrets_collect(&key, settings, p->arena, &list, e);
+	for (size_t i = 0; rc == 0 && i < list.count; i++)
+		rc = mask_add(m, p->arena, list.items[i], e);
+	mask_finish(m);
+	return rc;
+}
+
+/* Makes the chunk's text out of the lines from p->first on. */
+static int write_lines(struct append *p, const struct mask *m, struct buf *out, struct err *e)
+{
+	/* Escapes could hide a secret from the search: it looks at the plain text. */
+	_cleanup_buf_ struct buf all;
+	buf_init(&all, CHUNK_TEXT_BYTES);
+	size_t skip = (size_t)(p->first - p->offset);
+	struct str *plain = arena_array(p->arena, p->count, sizeof(*plain));
+	for (size_t i = skip; i < p->count; i++) {
+		if (!plain || !json_string(p->lines[i].text, p->arena, &plain[i]))
+			return err_nomem(e);
+		if (plain[i].n > LOG_LINE_BYTES)
+			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/l: is longer than %zu bytes", i, LOG_LINE_BYTES);
+		buf_add_str(&all, plain[i]);
+		buf_addc(&all, '\0');
+	}
+	int rc = buf_check(&all, "log lines", e);
+	if (rc < 0)
+		return rc;
+	bool hits = mask_hits(m, buf_str(&all));
+	struct json_writer w;
+	jw_init(&w, out);
+	jw_array(&w);
+	for (size_t i = skip; i < p->count; i++) {
+		struct str text = plain[i];
+		if (hits && (rc = mask_apply(m, plain[i], p->arena, &text, e)) < 0)
+			return rc;
+		jw_object(&w);
+		jw_kv_raw(&w, "t", p->lines[i].t);
+		jw_kv_str(&w, "l", text);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	return buf_check(out, "log chunk", e);
+}
+
+static int make_body(struct append *p, const struct mask *m, struct buf *compressed, struct err *e)
+{
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, CHUNK_TEXT_BYTES);
+	buf_reset(compressed);
+	p->body = STR_NULL;
+	if (p->first - p->offset >= (int64_t)p->count)
+		return 0;
+	int rc = write_lines(p, m, &text, e);
+	if (rc == 0)
+		rc = zstd_compress(buf_str(&text), CHUNK_ZSTD_LEVEL, compressed, e);
+	if (rc == 0)
+		p->body = buf_str(compressed);
+	return rc;
+}
+
+int log_append(struct app *app, struct arena *a, const char *deployment_id, int64_t attempt, int64_t step,
+	       int64_t offset, struct json lines, int64_t *ret_next, struct err *e)
+{
+	struct append p = { .app = app,
+			    .arena = a,
+			    .id = deployment_id,
+			    .attempt = attempt,
+			    .step = step,
+			    .offset = offset,
+			    .now_us = clock_now_us() };
+	_cleanup_buf_ struct buf compressed;
+	buf_init(&compressed, CHUNK_TEXT_BYTES);
+	struct mask mask = { 0 };
+	int rc = read_lines(&p, lines, e);
+	if (rc == 0)
+		rc = db_read(app->db, look_fn, &p, e);
+	if (rc == 0)
+		rc = make_mask(&p, &mask, e);
+	for (int i = 0; rc == 0 && i < APPEND_TRIES; i++) {
+		rc = make_body(&p, &mask, &compressed, e);
+		if (rc == 0)
+			rc = db_write(app->db, append_fn, &p, e);
+		if (rc == 0 && !p.moved) {
+			int64_t next = offset + (int64_t)p.count;
+			*ret_next = p.first > next ? p.first : next;
+			return 0;
+		}
+	}
+	return rc < 0 ? rc : err_set(e, ERR_CONFLICT, "expected offset %" PRId64, p.first);
+}

@@ -1,0 +1,41 @@
+/*
+ * queue.h: who may run now, and who takes it. There is no scheduler: eligibility is the view claimable_deployments,
+ * derived from rows. Waiting agents are parked requests on the key "pool:<id>"; as many are woken as there is work.
+ */
+#ifndef SLIPWAY_DEPLOY_QUEUE_H
+#define SLIPWAY_DEPLOY_QUEUE_H
+
+#include "deploy/deployment.h"
+
+/* What an agent says about itself with its poll (docs/runner-protocol.md). */
+struct agent_info {
+	const char *name;
+	const char *hostname;
+	int64_t pid;
+	const char *ip;
+	const char *platform;
+	const char *version;
+	const char *isolation;
+};
+
+struct claim {
+	const char *deployment_id;
+	const char *org_id;
+	int64_t attempt;
+	const char *runner_token;
+};
+
+const char *queue_key(struct arena *a, const char *pool_id);
+
+/* Wakes agents for what may run now in the organization; after every commit that may have made something claimable.
+ * Never fails: a lost wake-up is only a delay until the agent's next poll. */
+void queue_wake(struct app *app, struct arena *a, const char *org_id);
+
+/* Notes that the agent is there. */
+int queue_agent_seen(struct app *app, const char *pool_id, const struct agent_info *agent, struct err *e);
+
+/* Takes the oldest deployment that the pool may run: 1 claimed, 0 nothing there. pool_org_id NULL: a shared pool. */
+int queue_claim(struct app *app, struct arena *a, const char *pool_id, const char *pool_org_id,
+		const struct agent_info *agent, struct claim *ret, struct err *e);
+
+#endif

@@ -1,0 +1,225 @@
+/* The deployment settings of a stack (features §3). */
+#include "base/clock.h"
+#include "base/limits.h"
+#include "deploy/deployment.h"
+#include "deploy/pool.h"
+#include "deploy/settings.h"
+
+#define ROUTE_FILE "routes_deploy.def"
+#include "../api/declare.h"
+
+struct saved {
+	struct arena *arena;
+	const char *stack_id;
+	bool found;
+	struct settings_get_row row;
+};
+
+static int saved_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct saved *s = arg;
+	struct settings_get_in in = { .stack_id = s->stack_id };
+	int rc = q_settings_get(c, s->arena, &in, &s->row, e);
+	s->found = rc > 0;
+	return rc < 0 ? rc : 0;
+}
+
+static int answer(struct request *r, struct response *w, const struct settings_get_row *row, struct err *e)
+{
+	struct json document, key, value;
+	struct json_iter it;
+	struct str name;
+	int rc = json_check(str_of(row->document), &document, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_int(j, "version", row->version);
+	json_iter_init(&it, document);
+	while (json_next(&it, &key, &value)) {
+		if (!json_string(key, r->arena, &name))
+			return err_nomem(e);
+		jw_key_str(j, name);
+		secrets_write_redacted(j, value, r->arena);
+	}
+	if (row->pool_id)
+		jw_kv_string(j, "agentPoolID", row->pool_id);
+	jw_kv_string(j, "source", row->source);
+	jw_object_end(j);
+	return arena_failed(r->arena) ? err_nomem(e) : 0;
+}
+
+int deploy_settings_get(struct request *r, struct response *w, struct err *e)
+{
+	struct saved s = { .arena = r->arena, .stack_id = request_access(r)->stack_id };
+	int rc = db_read(app_of(r)->db, saved_fn, &s, e);
+	if (rc < 0)
+		return rc;
+	if (!s.found)
+		return err_set(e, ERR_NOT_FOUND, "the stack has no deployment settings");
+	return answer(r, w, &s.row, e);
+}
+
+struct save {
+	struct arena *arena;
+	const char *stack_id;
+	struct json in;
+	const struct secrets_key *key;
+	bool replace;
+	const char *source;
+	const char *user_id;
+	struct settings_input input;
+	int64_t base_version; /* of what the input was read against; 0: there was nothing */
+	int64_t now_us;
+	bool moved; /* somebody else saved in between */
+	struct settings_get_row row;
+};
+
+static int save_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct save *s = arg;
+	struct settings_get_in in = { .stack_id = s->stack_id };
+	struct settings_get_row old;
+	int rc = q_settings_get(c, s->arena, &in, &old, e);
+	if (rc < 0)
+		return rc;
+	s->moved = (rc > 0 ? old.version : 0) != s->base_version;
+	if (s->moved)
+		return 0;
+	struct json base = JSON_ABSENT, merged;
+	if (rc > 0 && !s->replace)
+		rc = json_check(str_of(old.document), &base, e);
+	if (rc >= 0)
+		rc = settings_merge(base, s->input.patch, s->arena, &merged, e);
+	if (rc >= 0)
+		rc = settings_check(merged, e);
+	if (rc < 0)
+		return rc;
+	const char *kept_pool = s->base_version && !s->replace ? old.pool_id : NULL;
+	struct settings_put_in put = { .stack_id = s->stack_id,
+				       .version = s->base_version + 1,
+				       .document = merged.p, /* NUL-terminated by settings_merge */
+				       .pool_id = s->input.pool == POOL_NAMED	  ? s->input.pool_id
+						  : s->input.pool == POOL_DEFAULT ? NULL
+										  : kept_pool,
+				       .source = s->source,
+				       .now_us = s->now_us,
+				       .user_id = s->user_id };
+	rc = q_settings_put(c, &put, e);
+	if (rc >= 0)
+		rc = q_settings_get(c, s->arena, &in, &s->row, e);
+	return rc < 0 ? rc : 0;
+}
+
+/* Reads the body against what is saved, then saves; again when somebody else saved in between. */
+static int read_and_save(struct request *r, struct response *w, struct save *s, struct err *e)
+{
+	struct app *app = app_of(r);
+	struct access *access = request_access(r);
+	struct ignored_fields ig;
+	int rc = 0;
+	for (int i = 0; rc == 0 && (i == 0 || s->moved); i++) {
+		struct saved old = { .arena = r->arena, .stack_id = s->stack_id };
+		struct json stored = JSON_ABSENT;
+		rc = db_read(app->db, saved_fn, &old, e);
+		if (rc == 0 && old.found)
+			rc = json_check(str_of(old.row.document), &stored, e);
+		if (rc < 0)
+			return rc;
+		s->base_version = old.found ? old.row.version : 0;
+		ignored_fields_init(&ig);
+		rc = settings_read(s->in, stored, s->key, SETTINGS_SAVE, r->arena, &ig, &s->input, e);
+		if (rc == 0 && i == 0)
+			rc = request_note_ignored(r, w, &ig, e);
+		ignored_fields_done(&ig);
+		bool known = true;
+		if (rc == 0 && s->input.pool == POOL_NAMED)
+			rc = pool_exists(app, r->arena, access->org.id, s->input.pool_id, &known, e);
+		if (rc == 0 && !known)
+			return err_set(e, ERR_BAD_REQUEST, "/agentPoolID: there is no such agent pool");
+		if (rc == 0)
+			rc = db_write(app->db, save_fn, s, e);
+		if (rc == 0 && s->moved && i == 10)
+			return err_set(e, ERR_CONFLICT, "the settings are being changed by others");
+	}
+	return rc;
+}
+
+static int save(struct request *r, struct response *w, bool replace, struct err *e)
+{
+	const struct access *access = request_access(r);
+	const char *client = request_header(r, "X-Pulumi-Source");
+	struct save s = { .arena = r->arena,
+			  .stack_id = access->stack_id,
+			  .replace = replace,
+			  .source = client && streq(client, "provider") ? "provider" : "api",
+			  .user_id = access->who.user_id,
+			  .now_us = clock_now_us() };
+	_cleanup_secrets_key_ struct secrets_key key;
+	int rc = request_json(r, false, &s.in, e);
+	if (rc == 0)
+		rc = secrets_key_load(app_of(r), r->arena, access->stack_id, &key, e);
+	s.key = &key;
+	if (rc == 0)
+		rc = read_and_save(r, w, &s, e);
+	return rc < 0 ? rc : answer(r, w, &s.row, e);
+}
+
+int deploy_settings_merge(struct request *r, struct response *w, struct err *e)
+{
+	return save(r, w, false, e);
+}
+
+int deploy_settings_replace(struct request *r, struct response *w, struct err *e)
+{
+	return save(r, w, true, e);
+}
+
+static int delete_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct settings_delete_in in = { .stack_id = arg };
+	int rc = q_settings_delete(c, &in, e);
+	if (rc == 0)
+		return err_set(e, ERR_NOT_FOUND, "the stack has no deployment settings");
+	return rc < 0 ? rc : 0;
+}
+
+int deploy_settings_delete(struct request *r, struct response *w, struct err *e)
+{
+	int rc = db_write(app_of(r)->db, delete_fn, (void *)(uintptr_t)request_access(r)->stack_id, e);
+	if (rc < 0)
+		return rc;
+	jw_bool(response_json(w), true);
+	return 0;
+}
+
+int deploy_settings_encrypt(struct request *r, struct response *w, struct err *e)
+{
+	struct json body;
+	struct str plain, sealed;
+	_cleanup_secrets_key_ struct secrets_key key;
+	int rc = request_json(r, false, &body, e);
+	if (rc < 0)
+		return rc;
+	/* Older CLIs send the bare string (cli-protocol §4.4). */
+	struct json value = json_type(body) == JSON_OBJECT ? json_get(body, "secret") : body;
+	if (json_type(body) == JSON_OBJECT && json_is_null(value))
+		value = json_get(body, "plaintext");
+	if (json_is_null(value) || json_string_is(value, ""))
+		return err_set(e, ERR_BAD_REQUEST, "Invalid empty value");
+	if (json_type(value) != JSON_STRING)
+		return err_set(e, ERR_BAD_REQUEST, "/secret: must be a string");
+	if (!json_string(value, r->arena, &plain))
+		return err_nomem(e);
+	rc = secrets_key_load(app_of(r), r->arena, request_access(r)->stack_id, &key, e);
+	if (rc == 0)
+		rc = secret_seal(&key, plain, r->arena, &sealed, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_string(j, "secret", SECRET_MARKER);
+	jw_kv_str(j, "ciphertext", sealed);
+	jw_object_end(j);
+	return 0;
+}

@@ -1,0 +1,659 @@
+/*
+ * What a client may send as deployment settings: the table of it, and the reader that walks the table (settings.h).
+ */
+#include "base/limits.h"
+#include "deploy/deployment.h"
+#include "deploy/settings.h"
+
+enum setting_kind {
+	SET_STRING,
+	SET_BOOL,
+	SET_INT,
+	SET_ID,		/* a string; a number is taken too */
+	SET_STRINGS,	/* array of strings */
+	SET_DURATION,	/* Go's notation: "1h30m", or "" */
+	SET_PATH,	/* relative, stays inside */
+	SET_OPERATION,	/* refused in a create: it belongs to the top level */
+	SET_SECRET,	/* a string stays plain, an object is sealed */
+	SET_CREDENTIAL, /* sealed in any shape */
+	SET_VARIABLES,	/* map of name to SET_SECRET */
+	SET_IMAGE,	/* a string or an object, one value either way */
+	SET_OBJECT,
+	SET_POOL,
+	SET_READ_ONLY, /* in what a client has read from us; dropped without a word */
+};
+
+struct setting {
+	const char *name; /* NULL ends the table */
+	enum setting_kind kind;
+	const struct setting *sub;
+	bool empty_inherits;   /* the CLI always sends it, empty when not given */
+	const char *canonical; /* name to store it under, when it differs */
+	const char *const *one_of;
+};
+
+/* Names of variables end up in the environment of a process, and in shells. */
+#define VARIABLES_MAX 1000
+#define VARIABLE_NAME_MAX 256
+
+#define END                  \
+	{                    \
+		.name = NULL \
+	}
+
+static const char *const providers[] = { "github", "gitlab", "bitbucket", "azure_devops", "custom", NULL };
+
+static const struct setting image_credentials[] = {
+	{ .name = "username", .kind = SET_STRING },
+	{ .name = "password", .kind = SET_CREDENTIAL },
+	END,
+};
+static const struct setting image_object[] = {
+	{ .name = "reference", .kind = SET_STRING },
+	{ .name = "credentials", .kind = SET_OBJECT, .sub = image_credentials },
+	{ .name = "isDefault", .kind = SET_READ_ONLY },
+	END,
+};
+static const struct setting executor[] = {
+	{ .name = "executorImage", .kind = SET_IMAGE, .sub = image_object },
+	{ .name = "executorRootPath", .kind = SET_STRING },
+	{ .name = "workingDirectory", .kind = SET_STRING, .empty_inherits = true }, /* CLI only, not in the schema */
+	END,
+};
+static const struct setting ssh_auth[] = {
+	{ .name = "sshPrivateKey", .kind = SET_CREDENTIAL },
+	{ .name = "password", .kind = SET_CREDENTIAL },
+	END,
+};
+static const struct setting basic_auth[] = {
+	{ .name = "userName", .kind = SET_SECRET },
+	{ .name = "password", .kind = SET_CREDENTIAL },
+	END,
+};
+static const struct setting source_auth[] = {
+	{ .name = "accessToken", .kind = SET_CREDENTIAL },
+	{ .name = "sshAuth", .kind = SET_OBJECT, .sub = ssh_auth },
+	{ .name = "basicAuth", .kind = SET_OBJECT, .sub = basic_auth },
+	END,
+};
+static const struct setting git[] = {
+	{ .name = "repoUrl", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "repoURL", .kind = SET_STRING, .empty_inherits = true, .canonical = "repoUrl" },
+	{ .name = "branch", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "commit", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "tag", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "repoDir", .kind = SET_PATH },
+	{ .name = "gitAuth", .kind = SET_OBJECT, .sub = source_auth },
+	END,
+};
+static const struct setting hg[] = {
+	{ .name = "repoUrl", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "repoURL", .kind = SET_STRING, .empty_inherits = true, .canonical = "repoUrl" },
+	{ .name = "branch", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "revision", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "repoDir", .kind = SET_PATH },
+	{ .name = "hgAuth", .kind = SET_OBJECT, .sub = source_auth },
+	END,
+};
+static const struct setting template_auth[] = {
+	{ .name = "accessToken", .kind = SET_CREDENTIAL },
+	END,
+};
+static const struct setting template_[] = {
+	{ .name = "sourceUrl", .kind = SET_STRING },
+	{ .name = "gitAuth", .kind = SET_OBJECT, .sub = template_auth },
+	{ .name = "projectSourceUrl", .kind = SET_READ_ONLY },
+	END,
+};
+static const struct setting source[] = {
+	{ .name = "git", .kind = SET_OBJECT, .sub = git },
+	{ .name = "hg", .kind = SET_OBJECT, .sub = hg },
+	{ .name = "template", .kind = SET_OBJECT, .sub = template_ },
+	END,
+};
+static const struct setting github[] = {
+	{ .name = "repository", .kind = SET_STRING },
+	{ .name = "deployCommits", .kind = SET_BOOL },
+	{ .name = "previewPullRequests", .kind = SET_BOOL },
+	{ .name = "pullRequestTemplate", .kind = SET_BOOL },
+	{ .name = "deployPullRequest", .kind = SET_INT },
+	{ .name = "paths", .kind = SET_STRINGS },
+	{ .name = "installationId", .kind = SET_ID },
+	{ .name = "deployTags", .kind = SET_BOOL },
+	{ .name = "tagFilters", .kind = SET_STRINGS },
+	{ .name = "reviewStackLabels", .kind = SET_STRINGS },
+	END,
+};
+static const struct setting vcs[] = {
+	{ .name = "provider", .kind = SET_STRING, .one_of = providers },
+	{ .name = "repository", .kind = SET_STRING },
+	{ .name = "deployCommits", .kind = SET_BOOL },
+	{ .name = "previewPullRequests", .kind = SET_BOOL },
+	{ .name = "pullRequestTemplate", .kind = SET_BOOL },
+	{ .name = "deployPullRequest", .kind = SET_INT },
+	{ .name = "paths", .kind = SET_STRINGS },
+	{ .name = "installationId", .kind = SET_ID },
+	{ .name = "deployTags", .kind = SET_BOOL },
+	{ .name = "tagFilters", .kind = SET_STRINGS },
+	{ .name = "reviewStackLabels", .kind = SET_STRINGS },
+	END,
+};
+static const struct setting oidc_aws[] = {
+	{ .name = "roleArn", .kind = SET_STRING },
+	{ .name = "sessionName", .kind = SET_STRING },
+	{ .name = "duration", .kind = SET_DURATION },
+	{ .name = "policyArns", .kind = SET_STRINGS },
+	END,
+};
+static const struct setting oidc_azure[] = {
+	{ .name = "clientId", .kind = SET_STRING },
+	{ .name = "tenantId", .kind = SET_STRING },
+	{ .name = "subscriptionId", .kind = SET_STRING },
+	END,
+};
+static const struct setting oidc_gcp[] = {
+	{ .name = "projectId", .kind = SET_STRING },
+	{ .name = "workloadPoolId", .kind = SET_STRING },
+	{ .name = "providerId", .kind = SET_STRING },
+	{ .name = "serviceAccount", .kind = SET_STRING },
+	{ .name = "region", .kind = SET_STRING },
+	{ .name = "tokenLifetime", .kind = SET_DURATION },
+	END,
+};
+static const struct setting oidc[] = {
+	{ .name = "aws", .kind = SET_OBJECT, .sub = oidc_aws },
+	{ .name = "azure", .kind = SET_OBJECT, .sub = oidc_azure },
+	{ .name = "gcp", .kind = SET_OBJECT, .sub = oidc_gcp },
+	END,
+};
+static const struct setting options[] = {
+	{ .name = "skipInstallDependencies", .kind = SET_BOOL },
+	{ .name = "skipIntermediateDeployments", .kind = SET_BOOL },
+	{ .name = "shell", .kind = SET_STRING, .empty_inherits = true },
+	{ .name = "deleteAfterDestroy", .kind = SET_BOOL },
+	{ .name = "remediateIfDriftDetected", .kind = SET_BOOL },
+	END,
+};
+static const struct setting role[] = {
+	{ .name = "id", .kind = SET_STRING },
+	{ .name = "name", .kind = SET_STRING },
+	{ .name = "defaultIdentifier", .kind = SET_STRING },
+	END,
+};
+static const struct setting operation[] = {
+	{ .name = "operation", .kind = SET_OPERATION, .empty_inherits = true, .one_of = deployment_operations },
+	{ .name = "preRunCommands", .kind = SET_STRINGS, .empty_inherits = true },
+	{ .name = "environmentVariables", .kind = SET_VARIABLES },
+	{ .name = "options", .kind = SET_OBJECT, .sub = options },
+	{ .name = "oidc", .kind = SET_OBJECT, .sub = oidc },
+	{ .name = "role", .kind = SET_OBJECT, .sub = role },
+	END,
+};
+static const struct setting cache[] = {
+	{ .name = "enable", .kind = SET_BOOL },
+	END,
+};
+static const struct setting document[] = {
+	{ .name = "tag", .kind = SET_STRING },
+	{ .name = "executorContext", .kind = SET_OBJECT, .sub = executor },
+	{ .name = "sourceContext", .kind = SET_OBJECT, .sub = source },
+	{ .name = "gitHub", .kind = SET_OBJECT, .sub = github },
+	{ .name = "vcs", .kind = SET_OBJECT, .sub = vcs },
+	{ .name = "operationContext", .kind = SET_OBJECT, .sub = operation },
+	{ .name = "agentPoolID", .kind = SET_POOL },
+	{ .name = "cacheOptions", .kind = SET_OBJECT, .sub = cache },
+	{ .name = "version", .kind = SET_READ_ONLY },
+	{ .name = "source", .kind = SET_READ_ONLY },
+	/* Of a create, decoded by its own table. */
+	{ .name = "inheritSettings", .kind = SET_READ_ONLY },
+	{ .name = "operation", .kind = SET_READ_ONLY },
+	END,
+};
+
+struct reader {
+	const struct secrets_key *key;
+	enum settings_mode mode;
+	struct arena *arena;
+	struct ignored_fields *ignored;
+	struct settings_input *input;
+	struct json_writer w;
+	struct buf pointer; /* of the value at hand */
+	struct err *err;
+};
+
+static void enter(struct reader *r, struct str name)
+{
+	buf_addc(&r->pointer, '/');
+	for (size_t i = 0; i < name.n; i++) {
+		if (name.p[i] == '~')
+			buf_adds(&r->pointer, "~0");
+		else if (name.p[i] == '/')
+			buf_adds(&r->pointer, "~1");
+		else
+			buf_addc(&r->pointer, name.p[i]);
+	}
+}
+
+static void leave(struct reader *r, size_t len)
+{
+	r->pointer.len = len;
+	if (r->pointer.data)
+		r->pointer.data[len] = '\0';
+}
+
+static int refuse(struct reader *r, const char *what)
+{
+	struct str at = buf_str(&r->pointer);
+	return err_set(r->err, ERR_BAD_REQUEST, "%.*s: %s", STR_ARG(at.n ? at : STR("the body")), what);
+}
+
+static int want_string(struct reader *r, struct json v, struct str *ret)
+{
+	if (json_type(v) != JSON_STRING)
+		return refuse(r, "must be a string");
+	if (!json_string(v, r->arena, ret))
+		return err_nomem(r->err);
+	/* Everything here ends up as an argument or in an environment. */
+	return str_has_nul(*ret) ? refuse(r, "must not contain a NUL character") : 0;
+}
+
+/* Go's time.ParseDuration, without a sign: "1h30m", "15m0s", "1.5h", "0". */
+static bool is_go_duration(struct str s)
+{
+	static const char *const units[] = { "ns", "us", "\xC2\xB5s", "ms", "s", "m", "h" };
+	if (s.n == 0 || str_is(s, "0"))
+		return true;
+	while (s.n > 0) {
+		size_t digits = 0, i = 0;
+		for (; i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == '.'); i++)
+			digits += s.p[i] != '.';
+		if (digits == 0 || i - digits > 1)
+			return false;
+		s = (struct str){ s.p + i, s.n - i };
+		size_t taken = 0;
+		for (size_t u = 0; u < ARRAY_SIZE(units); u++)
+			if (str_starts_with(s, units[u]) && strlen(units[u]) > taken)
+				taken = strlen(units[u]);
+		if (taken == 0)
+			return false;
+		s = (struct str){ s.p + taken, s.n - taken };
+	}
+	return true;
+}
+
+/* A directory of the repository: neither absolute nor with a ".." that could lead out of it. */
+static bool is_inside(struct str s)
+{
+	if (s.n > 0 && s.p[0] == '/')
+		return false;
+	while (s.p) {
+		struct str rest;
+		if (str_is(str_cut(s, '/', &rest), ".."))
+			return false;
+		s = rest;
+	}
+	return true;
+}
+
+static bool is_one_of(struct str s, const char *const *list)
+{
+	for (; *list; list++)
+		if (str_is(s, *list))
+			return true;
+	return false;
+}
+
+static int read_text(struct reader *r, const struct setting *row, struct json v)
+{
+	struct str s;
+	int rc = want_string(r, v, &s);
+	if (rc < 0)
+		return rc;
+	if (row->kind == SET_DURATION && !is_go_duration(s))
+		return refuse(r, "must be a duration such as \"1h30m\"");
+	if (row->kind == SET_PATH && !is_inside(s))
+		return refuse(r, "must be a relative path inside of the repository");
+	if (row->kind == SET_OPERATION && r->mode == SETTINGS_CREATE)
+		return err_set(r->err, ERR_BAD_REQUEST, "operation must only be set at the top level");
+	if (row->one_of && s.n > 0 && !is_one_of(s, row->one_of))
+		return refuse(r, "is not one of the known values");
+	jw_str(&r->w, s);
+	return 0;
+}
+
+static int read_strings(struct reader *r, struct json v)
+{
+	if (json_type(v) != JSON_ARRAY)
+		return refuse(r, "must be an array of strings");
+	size_t len = r->pointer.len, i = 0;
+	struct json item;
+	jw_array(&r->w);
+	json_foreach(item, v) {
+		struct str s;
+		buf_addf(&r->pointer, "/%zu", i++);
+		int rc = want_string(r, item, &s);
+		if (rc < 0)
+			return rc;
+		leave(r, len);
+		jw_str(&r->w, s);
+	}
+	jw_array_end(&r->w);
+	return 0;
+}
+
+static void write_sealed(struct reader *r, struct str base64)
+{
+	jw_object(&r->w);
+	jw_kv_str(&r->w, SECRET_LEAF, base64);
+	jw_object_end(&r->w);
+}
+
+static int seal(struct reader *r, struct str plain)
+{
+	struct str sealed;
+	int rc = secret_seal(r->key, plain, r->arena, &sealed, r->err);
+	if (rc < 0)
+		return rc;
+	write_sealed(r, sealed);
+	return 0;
+}
+
+/* What we gave out redacted comes back: its ciphertext if it is there, else what is stored at this place. */
+static int keep_secret(struct reader *r, struct json ciphertext, struct json stored)
+{
+	struct str text, plain;
+	if (json_is_null(ciphertext)) {
+		if (!secret_is_leaf(stored))
+			return refuse(r, "is redacted, and there is no stored value to keep");
+		jw_raw(&r->w, stored);
+		return 0;
+	}
+	int rc = want_string(r, ciphertext, &text);
+	if (rc == 0)
+		rc = secret_open_text(r->key, text, r->arena, &plain, r->err);
+	if (rc < 0)
+		return rc == -ERR_BAD_REQUEST && r->err ? err_wrap(r->err, "%.*s", STR_ARG(buf_str(&r->pointer))) : rc;
+	crypto_wipe((void *)(uintptr_t)plain.p, plain.n);
+	write_sealed(r, text);
+	return 0;
+}
+
+static int read_secret(struct reader *r, const struct setting *row, struct json v, struct json stored)
+{
+	struct str s;
+	int rc;
+	if (json_type(v) == JSON_STRING) {
+		rc = want_string(r, v, &s);
+		if (rc < 0)
+			return rc;
+		if (row->kind == SET_CREDENTIAL)
+			return seal(r, s);
+		jw_str(&r->w, s);
+		return 0;
+	}
+	if (json_type(v) != JSON_OBJECT)
+		return refuse(r, "must be a string, or an object with \"secret\"");
+	struct json explicit_ = json_get(v, "isSecret");
+	struct json value = json_get(v, explicit_.p ? "value" : "secret");
+	struct json ciphertext = json_get(v, "ciphertext");
+	if (explicit_.p && json_type(explicit_) != JSON_BOOL)
+		return refuse(r, "isSecret must be true or false");
+	if (json_is_null(value))
+		value = json_get(v, "plaintext");
+	if (json_is_null(value) && json_is_null(ciphertext))
+		return refuse(r, "has neither \"secret\" nor \"ciphertext\"");
+	bool new_value = !json_is_null(value) && !json_string_is(value, SECRET_MARKER) &&
+			 (json_is_null(ciphertext) || !json_string_is(value, ""));
+	if (!new_value)
+		return keep_secret(r, ciphertext, stored);
+	rc = want_string(r, value, &s);
+	if (rc < 0)
+		return rc;
+	if (explicit_.p && !json_is_true(explicit_) && row->kind != SET_CREDENTIAL) {
+		jw_str(&r->w, s);
+		return 0;
+	}
+	return seal(r, s);
+}
+
+static bool is_variable_name(struct str s)
+{
+	if (s.n == 0 || s.n > VARIABLE_NAME_MAX || (s.p[0] >= '0' && s.p[0] <= '9'))
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'))
+			return false;
+	}
+	return true;
+}
+
+static int read_variables(struct reader *r, struct json v, struct json stored)
+{
+	static const struct setting variable = { .name = "", .kind = SET_SECRET };
+	if (json_type(v) != JSON_OBJECT)
+		return refuse(r, "must be an object");
+	if (json_count(v) > VARIABLES_MAX)
+		return refuse(r, "has too many variables");
+	size_t len = r->pointer.len;
+	struct json_iter it;
+	struct json key, value;
+	jw_object(&r->w);
+	json_iter_init(&it, v);
+	while (json_next(&it, &key, &value)) {
+		struct str name;
+		if (!json_string(key, r->arena, &name))
+			return err_nomem(r->err);
+		enter(r, name);
+		if (!is_variable_name(name))
+			return refuse(r, "is not a name for an environment variable");
+		if (json_get(v, name.p).p == value.p) { /* of repeated names the last one counts */
+			jw_key_str(&r->w, name);
+			int rc = 0;
+			if (json_is_null(value))
+				jw_null(&r->w);
+			else
+				rc = read_secret(r, &variable, value, json_get(stored, name.p));
+			if (rc < 0)
+				return rc;
+		}
+		leave(r, len);
+	}
+	jw_object_end(&r->w);
+	return 0;
+}
+
+static int read_object(struct reader *r, const struct setting *table, struct json v, struct json stored);
+
+static int read_pool(struct reader *r, struct json v)
+{
+	if (json_is_null(v) || json_string_is(v, "")) {
+		r->input->pool = POOL_DEFAULT;
+		return 0;
+	}
+	struct str s;
+	int rc = want_string(r, v, &s);
+	if (rc < 0)
+		return rc;
+	r->input->pool = POOL_NAMED;
+	r->input->pool_id = s.p;
+	return 0;
+}
+
+static int read_value(struct reader *r, const struct setting *row, struct json v, struct json stored)
+{
+	int64_t number;
+	switch (row->kind) {
+	case SET_ID:
+		if (json_int64(v, &number)) {
+			jw_raw(&r->w, v);
+			return 0;
+		}
+		return read_text(r, row, v);
+	case SET_STRING:
+	case SET_DURATION:
+	case SET_PATH:
+	case SET_OPERATION:
+		return read_text(r, row, v);
+	case SET_BOOL:
+		if (json_type(v) != JSON_BOOL)
+			return refuse(r, "must be true or false");
+		jw_raw(&r->w, v);
+		return 0;
+	case SET_INT:
+		if (!json_int64(v, &number))
+			return refuse(r, "must be a whole number");
+		jw_raw(&r->w, v);
+		return 0;
+	case SET_STRINGS:
+		return read_strings(r, v);
+	case SET_SECRET:
+	case SET_CREDENTIAL:
+		return read_secret(r, row, v, stored);
+	case SET_VARIABLES:
+		return read_variables(r, v, stored);
+	case SET_IMAGE:
+		if (json_type(v) == JSON_STRING)
+			return read_text(r, row, v);
+		if (json_type(v) != JSON_OBJECT)
+			return refuse(r, "must be a string, or an object with \"reference\"");
+		return read_object(r, row->sub, v, stored);
+	case SET_OBJECT:
+		return read_object(r, row->sub, v, stored);
+	case SET_POOL:
+	case SET_READ_ONLY:
+		break;
+	}
+	return 0;
+}
+
+static bool is_empty(struct json v)
+{
+	return json_string_is(v, "") || (json_type(v) == JSON_ARRAY && json_count(v) == 0);
+}
+
+static bool is_given(struct json v)
+{
+	return !json_is_null(v) && !json_string_is(v, "");
+}
+
+/* A commit takes the place of a stored branch or tag, and the other way round; two of them at once contradict. */
+static int settle_revision(struct reader *r, struct json v)
+{
+	static const char *const names[] = { "branch", "commit", "tag" };
+	bool commit = is_given(json_get(v, "commit")), branch = is_given(json_get(v, "branch"));
+	if (commit && branch)
+		return refuse(r, "branch and commit cannot both be set");
+	if (!commit && !branch && !is_given(json_get(v, "tag")))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!is_given(json_get(v, names[i])) && (r->mode == SETTINGS_CREATE || !json_get(v, names[i]).p)) {
+			jw_key(&r->w, names[i]);
+			jw_null(&r->w);
+		}
+	return 0;
+}
+
+static bool is_source(struct json v, const char *name)
+{
+	struct json s = json_get(v, name);
+	return is_given(json_get(s, "repoUrl")) || is_given(json_get(s, "repoURL")) ||
+	       is_given(json_get(s, "sourceUrl"));
+}
+
+/* One kind of source takes the place of another one. */
+static int settle_source(struct reader *r, struct json v)
+{
+	static const char *const names[] = { "git", "hg", "template" };
+	size_t n = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		n += is_source(v, names[i]);
+	if (n > 1)
+		return refuse(r, "only one of git, hg and template can be set");
+	for (size_t i = 0; n == 1 && i < ARRAY_SIZE(names); i++)
+		if (!json_get(v, names[i]).p) {
+			jw_key(&r->w, names[i]);
+			jw_null(&r->w);
+		}
+	return 0;
+}
+
+static const struct setting *find_row(const struct setting *table, struct str name)
+{
+	for (; table->name; table++)
+		if (str_is(name, table->name))
+			return table;
+	return NULL;
+}
+
+static int read_member(struct reader *r, const struct setting *row, struct json v, struct json stored)
+{
+	if (row->kind == SET_READ_ONLY)
+		return 0;
+	if (row->kind == SET_POOL)
+		return read_pool(r, v);
+	if (row->empty_inherits && r->mode == SETTINGS_CREATE && (json_is_null(v) || is_empty(v)))
+		return 0;
+	const char *name = row->canonical ? row->canonical : row->name;
+	jw_key(&r->w, name);
+	if (json_is_null(v)) {
+		jw_null(&r->w);
+		return 0;
+	}
+	return read_value(r, row, v, json_get(stored, name));
+}
+
+static int read_object(struct reader *r, const struct setting *table, struct json v, struct json stored)
+{
+	if (json_type(v) != JSON_OBJECT)
+		return refuse(r, "must be an object");
+	size_t len = r->pointer.len;
+	struct json_iter it;
+	struct json key, value;
+	jw_object(&r->w);
+	json_iter_init(&it, v);
+	while (json_next(&it, &key, &value)) {
+		struct str name;
+		if (!json_string(key, r->arena, &name))
+			return err_nomem(r->err);
+		const struct setting *row = find_row(table, name);
+		enter(r, name);
+		if (!row) {
+			if (r->ignored)
+				ignored_fields_add(r->ignored, buf_str(&r->pointer).p);
+		} else if (json_get(v, row->name).p == value.p && !(row->canonical && json_get(v, row->canonical).p)) {
+			int rc = read_member(r, row, value, stored);
+			if (rc < 0)
+				return rc;
+		}
+		leave(r, len);
+	}
+	int rc = table == git ? settle_revision(r, v) : table == source ? settle_source(r, v) : 0;
+	jw_object_end(&r->w);
+	return rc;
+}
+
+int settings_read(struct json in, struct json stored, const struct secrets_key *key, enum settings_mode mode,
+		  struct arena *a, struct ignored_fields *ig, struct settings_input *ret, struct err *e)
+{
+	_cleanup_buf_ struct buf out;
+	buf_init(&out, 4 * HTTP_JSON_BODY_BYTES); /* sealing lengthens */
+	struct settings_input input = { .pool = POOL_INHERIT };
+	struct reader r = { .key = key, .mode = mode, .arena = a, .ignored = ig, .input = &input, .err = e };
+	jw_init(&r.w, &out);
+	buf_init(&r.pointer, 4 * HTTP_JSON_BODY_BYTES);
+	int rc = read_object(&r, document, in, stored);
+	if (rc == 0)
+		rc = buf_check(&r.pointer, "JSON pointer", e);
+	buf_done(&r.pointer);
+	if (rc == 0)
+		rc = buf_check(&out, "deployment settings", e);
+	if (rc < 0)
+		return rc;
+	const char *text = arena_strndup(a, out.data, out.len);
+	if (!text)
+		return err_nomem(e);
+	input.patch = (struct json){ text, out.len };
+	*ret = input;
+	return 0;
+}
