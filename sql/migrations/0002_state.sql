@@ -28,6 +28,15 @@ CREATE TABLE stack_former_names (
 	PRIMARY KEY (org_id, project, name)
 );
 
+-- The tags once more, one row each, for the filters of lists. Can be rebuilt from stacks.tags.
+CREATE TABLE stack_tags (
+	stack_id TEXT NOT NULL REFERENCES stacks (id) ON DELETE CASCADE,
+	name TEXT NOT NULL,
+	value TEXT NOT NULL,
+	PRIMARY KEY (stack_id, name)
+);
+CREATE INDEX stack_tags_name ON stack_tags (name, value);
+
 -- One row per stored state. The document is the text of an UntypedDeployment ({"version":..,"deployment":..}), gzip.
 CREATE TABLE checkpoints (
 	id TEXT PRIMARY KEY,
@@ -35,7 +44,7 @@ CREATE TABLE checkpoints (
 	version INTEGER NOT NULL, -- the stack's version it belongs to
 	update_id TEXT,
 	body BLOB, -- gzip text when small, else
-	blob_key TEXT, -- key of the gzip text in the blob store
+	blob_key TEXT, -- key in the blob store of: id, line feed, gzip text. So a blob belongs to one row alone.
 	size_bytes INTEGER NOT NULL, -- of the text
 	resource_count INTEGER NOT NULL,
 	created_us INTEGER NOT NULL,
@@ -67,28 +76,32 @@ CREATE TABLE updates (
 	ended_us INTEGER
 );
 CREATE INDEX updates_stack ON updates (stack_id, version) WHERE dry_run = 0;
+CREATE INDEX updates_previews ON updates (stack_id, id) WHERE dry_run = 1;
 CREATE INDEX updates_deployment ON updates (deployment_id) WHERE deployment_id IS NOT NULL;
 CREATE INDEX updates_lease ON updates (lease_expires_us) WHERE status = 'in-progress';
 -- One update that may change state per stack.
 CREATE UNIQUE INDEX updates_running ON updates (stack_id) WHERE status = 'in-progress' AND dry_run = 0;
 
--- A batch as it came. Replay sorts entries by sequence id and drops repeats.
+-- A batch as it came, in the order of arrival (id). A retry stores it once more: replay sorts the entries by sequence
+-- id and drops repeats. The batches of an update are kept until the stack's next update starts.
 CREATE TABLE journal_batches (
 	update_id TEXT NOT NULL REFERENCES updates (id) ON DELETE CASCADE,
-	first_sequence INTEGER NOT NULL,
-	last_sequence INTEGER NOT NULL,
+	id TEXT NOT NULL,
 	entry_count INTEGER NOT NULL,
 	body BLOB NOT NULL, -- gzip JSON text {"entries":[...]}
 	created_us INTEGER NOT NULL,
-	PRIMARY KEY (update_id, first_sequence, last_sequence)
+	PRIMARY KEY (update_id, id)
 );
 
+-- Likewise. Readers sort the events by sequence and drop repeats.
 CREATE TABLE event_batches (
 	update_id TEXT NOT NULL REFERENCES updates (id) ON DELETE CASCADE,
+	id TEXT NOT NULL,
 	first_sequence INTEGER NOT NULL,
 	last_sequence INTEGER NOT NULL,
 	event_count INTEGER NOT NULL,
 	body BLOB NOT NULL, -- gzip JSON text {"events":[...]}
 	created_us INTEGER NOT NULL,
-	PRIMARY KEY (update_id, first_sequence, last_sequence)
+	PRIMARY KEY (update_id, id)
 );
+CREATE INDEX event_batches_sequence ON event_batches (update_id, first_sequence, last_sequence);

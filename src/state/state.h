@@ -54,6 +54,8 @@ struct update_summary {
 	int64_t started_us; /* DB_NULL_INT */
 	int64_t ended_us;   /* DB_NULL_INT */
 };
+/* What history shows for a status: there a cancelled update has failed. */
+const char *state_update_result(const char *status);
 int state_updates_of_deployment(struct db_conn *c, struct arena *a, const char *deployment_id,
 				struct update_summary **ret, size_t *ret_count, struct err *e);
 

@@ -1,0 +1,55 @@
+/*
+ * journal_entry.h: one entry of an update's journal, decoded (cli-protocol §3.6.4).
+ */
+#ifndef SLIPWAY_STATE_JOURNAL_ENTRY_H
+#define SLIPWAY_STATE_JOURNAL_ENTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+enum journal_kind {
+	JOURNAL_BEGIN,
+	JOURNAL_SUCCESS,
+	JOURNAL_FAILURE,
+	JOURNAL_REFRESH_SUCCESS,
+	JOURNAL_OUTPUTS,
+	JOURNAL_WRITE,
+	JOURNAL_SECRETS_MANAGER,
+	JOURNAL_REBUILT_BASE_STATE,
+	JOURNAL_EXTENSION_PARAMETERIZE,
+	JOURNAL_SNIPPETS,
+	JOURNAL_KIND_COUNT
+};
+
+/* An index or operation id that the entry does not have. */
+#define JOURNAL_NONE INT64_MIN
+
+struct journal_entry {
+	enum journal_kind kind;
+	int64_t sequence;  /* unique per update, 1 and up */
+	int64_t operation; /* operation id */
+	/* *_old: index into the resources of the base; *_new: the operation whose success made the resource. */
+	int64_t remove_old, remove_new;
+	int64_t pending_replacement_old, pending_replacement_new;
+	int64_t delete_old, delete_new;
+	bool is_refresh;
+	bool requires_byte_string;
+	/* Absent when the entry does not have it. */
+	struct json state;
+	struct json pending; /* "operation" */
+	struct json secrets_provider;
+	struct json snippets;
+	struct json new_snapshot;
+	struct json extension_ref;
+	struct json extension;
+};
+
+/* ERR_BAD_REQUEST that names the member: what passes here can be replayed. */
+int journal_entry_parse(struct json v, struct journal_entry *ret, struct err *e);
+
+/* A body {"entries":[...]}: every entry is checked. *ret_count: how many. The error names /entries/<n>/<member>. */
+int journal_body_check(struct json body, int64_t *ret_count, struct err *e);
+
+#endif
