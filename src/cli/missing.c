@@ -7,7 +7,7 @@ int command_agent(struct invocation *in, struct err *e)
 	return err_set(e, ERR_NOT_BUILT, "this build has no agent");
 }
 #endif
-#if !defined(SLIPWAY_ROOM_DEPLOY) || !defined(SLIPWAY_ROOM_AGENT)
+#ifndef SLIPWAY_ROOM_DEPLOY
 int command_dev(struct invocation *in, struct err *e)
 {
 	return err_set(e, ERR_NOT_BUILT, "this build has no deployments");

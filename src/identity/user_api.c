@@ -96,10 +96,14 @@ int user_get(struct request *r, struct response *w, struct err *e)
 	for (size_t i = 0; i < account.org_count; i++)
 		write_org(j, account.orgs[i].name, account.orgs[i].role);
 	jw_array_end(j);
-	jw_key(j, "tokenInfo");
-	jw_object(j);
-	jw_kv_string(j, "name", request_access(r)->who.token_description);
-	jw_object_end(j);
+	/* For a personal token the hosted service says nothing, and the CLI shows "personal". */
+	const struct principal *who = &request_access(r)->who;
+	if (who->kind == PRINCIPAL_RUN) {
+		jw_key(j, "tokenInfo");
+		jw_object(j);
+		jw_kv_string(j, "name", who->token_description);
+		jw_object_end(j);
+	}
 	jw_object_end(j);
 	return 0;
 }

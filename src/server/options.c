@@ -180,6 +180,8 @@ static int set_value(struct options *o, size_t i, enum option_source source, con
 	} unused;
 	void *to = weaker ? (void *)&unused : (char *)o->out + o->table[i].offset;
 	int rc = parse_value(o, &o->table[i], copy, to, e);
+	if (rc < 0 && source == OPTION_FROM_FILE)
+		return err_wrap(e, "%s: %s", where, o->table[i].name);
 	if (rc < 0)
 		return err_wrap(e, "%s", where ? where : o->table[i].name);
 	if (!weaker)

@@ -180,7 +180,7 @@ static void bad_files(void **state)
 	} cases[] = {
 		{ "number = 1\nnumbr = 2\n", ":2: unknown option 'numbr'" },
 		{ "number\n", ":1: must be 'name = value'" },
-		{ "\n\nnumber = many\n", ":3: must be a whole number" },
+		{ "\n\nnumber = many\n", ":3: number: must be a whole number" },
 		{ "once = 1\n", "unknown option 'once'" },
 		/* Also where something stronger has spoken. */
 		{ "pause = soon\n", "must be a time" },
