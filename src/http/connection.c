@@ -1,5 +1,5 @@
 /*
- * connection.c: the library's callbacks. All of them run on an event thread and never block; what may block is a job
+ * connection.c: the library's callbacks. All of them run on the event thread and never block; what may block is a job
  * for a worker. The library's rules that this file lives by (libmicrohttpd 0.9.75):
  *
  * - An answer queued at the first call (headers only) closes the connection afterwards, so answers wait for the final
@@ -130,6 +130,7 @@ void server_resume(struct exchange *x)
 {
 	struct http_server *s = x->server;
 	MHD_resume_connection(x->connection);
+	loop_kick(s);
 	/* Counted down only now: http_server_stop() stops the library when nothing is suspended. */
 	pthread_mutex_lock(&s->lock);
 	s->suspended--;
@@ -167,12 +168,34 @@ static const char *method_name(struct arena *a, const char *method)
 	return arena_strdup(a, method);
 }
 
-static void refuse(struct exchange *x)
+void exchange_refuse(struct exchange *x, const struct err *e)
 {
-	if (!x->match.route && x->match.path_known)
-		err_set(&x->refusal, ERR_METHOD, "%s is not possible here, only %s", x->rq.method, x->match.allow);
-	else if (!x->match.route)
-		err_set(&x->refusal, ERR_NOT_FOUND, "%s", x->rq.path);
+	if (x->refusal)
+		return;
+	x->refusal = e->code;
+	x->refusal_message = arena_strdup(&x->arena, e->message);
+}
+
+int exchange_refusal(const struct exchange *x, struct err *e)
+{
+	if (!x->refusal)
+		return 0;
+	return err_set(e, x->refusal, "%s", x->refusal_message ? x->refusal_message : "out of memory");
+}
+
+static void find_route(struct exchange *x)
+{
+	struct err e = { 0 };
+	router_match(x->server->router, x->rq.method, str_of(x->rq.path), &x->match);
+	x->rq.route = x->match.route;
+	if (x->match.route)
+		params_decode(&x->arena, &x->match, x->params, &e);
+	else if (x->match.path_known)
+		err_set(&e, ERR_METHOD, "%s is not possible here, only %s", x->rq.method, x->match.allow);
+	else
+		err_set(&e, ERR_NOT_FOUND, "%s", x->rq.path);
+	if (e.code)
+		exchange_refuse(x, &e);
 }
 
 static void read_body_headers(struct exchange *x)
@@ -187,13 +210,13 @@ static void read_body_headers(struct exchange *x)
 	const char *coding = header(x, "Content-Encoding");
 	if (coding && (strcasecmp(coding, "gzip") == 0 || strcasecmp(coding, "x-gzip") == 0))
 		x->body_gzip = true;
-	else if (coding && coding[0] && strcasecmp(coding, "identity") != 0 && !x->refusal.code)
-		err_set(&x->refusal, ERR_MEDIA_TYPE, "Content-Encoding %.32s: only gzip is understood", coding);
+	else if (coding && coding[0] && strcasecmp(coding, "identity") != 0)
+		exchange_refuse(x, &(struct err){ ERR_MEDIA_TYPE, "only gzip is understood as Content-Encoding" });
 }
 
 static enum MHD_Result read_body(struct exchange *x)
 {
-	bool wanted = !x->refusal.code && x->rq.route->body_limit_bytes > 0;
+	bool wanted = !x->refusal && x->rq.route->body_limit_bytes > 0;
 	x->phase = wanted ? PHASE_BODY : PHASE_DRAIN;
 	return MHD_YES;
 }
@@ -212,14 +235,8 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
 	if (!x->rq.method || !x->rq.path || !x->rq.id)
 		return MHD_NO;
 
-	router_match(x->server->router, x->rq.method, str_of(x->rq.path), &x->match);
-	x->rq.route = x->match.route;
-	if (!x->match.route)
-		refuse(x);
-	else
-		params_decode(&x->arena, &x->match, x->params, &x->refusal);
+	find_route(x);
 	read_body_headers(x);
-
 	if (x->content_length <= HTTP_SMALL_BODY_BYTES)
 		return read_body(x);
 	if (!server_suspend(x))
@@ -232,7 +249,9 @@ static enum MHD_Result take(struct exchange *x, const char *data, size_t *data_b
 {
 	size_t n = *data_bytes, limit = x->rq.route->body_limit_bytes;
 	if (x->spool.total_bytes > limit || n > limit - x->spool.total_bytes) {
-		err_set(&x->refusal, ERR_TOO_LARGE, "the body is larger than %zu bytes", limit);
+		struct err e = { 0 };
+		err_set(&e, ERR_TOO_LARGE, "the body is larger than %zu bytes", limit);
+		exchange_refuse(x, &e);
 		x->phase = PHASE_DRAIN;
 		spool_reset(&x->spool);
 		*data_bytes = 0;
@@ -305,7 +324,7 @@ void on_connection(void *server, struct MHD_Connection *c, void **context, enum 
 {
 	struct http_server *s = server;
 	if (code == MHD_CONNECTION_NOTIFY_STARTED)
-		atomic_fetch_add(&s->connections, 1);
+		s->connections++;
 	else
-		atomic_fetch_sub(&s->connections, 1);
+		s->connections--;
 }

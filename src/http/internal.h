@@ -9,7 +9,7 @@
  *	park table     PHASE_WORKER as well, between park_commit() and the moment somebody takes it out (park.c)
  *
  * A worker gives the exchange back by MHD_resume_connection(), after which it does not look at it again. The library
- * then calls on_request() for the connection, on its event thread, or closes it. on_completed() is the only place
+ * then calls on_request() for the connection, on the event thread, or closes it. on_completed() is the only place
  * that frees an exchange; the library calls it once for every on_uri(), and never while the connection is suspended.
  */
 #ifndef SLIPWAY_HTTP_INTERNAL_H
@@ -34,12 +34,13 @@ struct exchange;
 #define CONNECTIONS_SOCKET_RESERVE 64
 /* Silence of a client after which its connection is closed; a suspended (running, parked) one is not watched. */
 #define CONNECTION_TIMEOUT_S 120
-/* Request line and headers of one connection, and the pieces in which a body arrives. */
-#define CONNECTION_MEMORY_BYTES (32 * KIB)
+/* Request line and headers of one connection, and the pieces in which a body arrives. Each connection has it at once,
+ * all of it touched from its second request on: it is most of what a parked agent costs. */
+#define CONNECTION_MEMORY_BYTES (16 * KIB)
 /* Answers smaller than this are not worth compressing. */
 #define COMPRESS_MIN_BYTES 1024
 /* How long http_server_stop() lets clients fetch answers that are ready or send bodies that they began. */
-#define STOP_GRACE_MS 5000
+#define STOP_GRACE_MS 2000
 
 /* --- body.c: a body on its way in --- */
 struct spool {
@@ -169,18 +170,22 @@ struct exchange {
 	bool expect_continue;	 /* the client waits with the body for our word */
 	uint64_t content_length; /* UINT64_MAX: chunked */
 	size_t drained_bytes;
-	struct err refusal; /* code != 0: the answer, whatever the body */
+	/* Not ERR_NONE: the answer, whatever the body. */
+	enum err_code refusal;
+	const char *refusal_message; /* NULL: no memory for it */
 
 	struct MHD_Response *answer;
 	int64_t started_us;
 	struct exchange *queue_next;
 	struct exchange *free_next;
 
-	/* Under park.lock; see park.c. */
+	bool final_run;	  /* started after the deadline or the stop: this run must answer */
+	bool park_failed; /* no memory for a subscription */
+
+	/* Changed under park.lock only; see park.c. While PARK_SUBSCRIBED others change nothing but `woken`, so that the
+	 * owner may read the rest without the lock. */
+	bool woken; /* while PARK_SUBSCRIBED: run again instead of parking */
 	enum park_state park_state;
-	bool woken;	  /* while PARK_SUBSCRIBED: run again instead of parking */
-	bool final_run;	  /* the owner's: started after the deadline or the stop, must answer */
-	bool park_failed; /* the owner's: no memory for a subscription */
 	struct subscription subs[PARK_KEYS_MAX];
 	int sub_count;
 	uint32_t slot;	   /* of the hang-up watch, while PARK_PARKED */
@@ -231,13 +236,12 @@ struct park {
 	struct park_slot *slots;
 	uint32_t slot_count, first_free;
 	bool stopping;
-	int epoll_fd; /* of watch.c */
-	int kick_fd;  /* eventfd: the earliest deadline has changed */
+	int epoll_fd; /* the event thread's */
 };
 
 #define PARK_NO_SLOT UINT32_MAX
 
-int park_init(struct park *p, struct err *e);
+void park_init(struct park *p, int epoll_fd);
 void park_done(struct park *p);
 /* Before each run of the handler. */
 void park_begin(struct exchange *x);
@@ -245,23 +249,28 @@ void park_begin(struct exchange *x);
 bool park_commit(struct exchange *x);
 /* The handler answered: its subscriptions end. */
 void park_end(struct exchange *x);
-/* For the watch thread: wakes what is due; returns milliseconds until the next deadline, -1 if there is none. */
+/* For the event thread: wakes what is due; returns milliseconds until the next deadline, -1 if there is none. */
 int park_tick(struct http_server *s);
-/* For the watch thread: the client behind this epoll token hung up. */
+/* For the event thread: the client behind this epoll token hung up. */
 void park_hangup(struct http_server *s, uint64_t token);
 void park_stop(struct http_server *s);
 
-/* --- watch.c: the thread that accepts connections and watches the parked --- */
-/* epoll data of the listeners and the eventfd; tokens of parked requests are below. */
-#define WATCH_TCP UINT64_MAX
-#define WATCH_SOCKET (UINT64_MAX - 1)
-#define WATCH_KICK (UINT64_MAX - 2)
+/* --- loop.c: the event thread --- */
+/* epoll data of its own descriptors; tokens of parked requests are below. */
+#define LOOP_TCP UINT64_MAX
+#define LOOP_SOCKET (UINT64_MAX - 1)
+#define LOOP_KICK (UINT64_MAX - 2)
+#define LOOP_LIBRARY (UINT64_MAX - 3)
 
-int watch_listen(struct http_server *s, struct err *e);
-int watch_start(struct http_server *s, struct err *e);
+int loop_init(struct http_server *s, struct err *e);
+void loop_done(struct http_server *s);
+int loop_listen(struct http_server *s, struct err *e);
+int loop_start(struct http_server *s, struct err *e);
+/* Has the event thread go round once more: a connection was resumed, a deadline came nearer. Any thread. */
+void loop_kick(struct http_server *s);
 /* Has the listeners closed, soon. */
-void watch_stop_accepting(struct http_server *s);
-void watch_stop(struct http_server *s);
+void loop_stop_accepting(struct http_server *s);
+void loop_stop(struct http_server *s);
 
 /* --- server.c --- */
 struct http_server {
@@ -276,12 +285,14 @@ struct http_server {
 	int tcp_fd, socket_fd;
 	int port;
 	char *spool_dir;
-	pthread_t watch_thread;
-	bool watch_running;
+	int epoll_fd, kick_fd; /* of the event thread */
+	pthread_t loop_thread;
+	bool loop_running;
+	int connections; /* the event thread's */
 	int connections_max;
-	atomic_int connections;
+	atomic_bool kicked;
 	atomic_bool accepting;
-	atomic_bool watch_quit;
+	atomic_bool loop_quit;
 	atomic_bool stopping;
 
 	/* Exchanges: live ones are counted, a few dead ones kept for reuse. */
@@ -296,11 +307,15 @@ struct http_server {
 
 /* Suspends the connection, unless the server is closed: then false, and the request must be dropped. */
 bool server_suspend(struct exchange *x);
-/* Gives the exchange back to its event thread; x must not be touched afterwards. */
+/* Gives the exchange back to the event thread; x must not be touched afterwards. */
 void server_resume(struct exchange *x);
 
 /* --- connection.c: the library's callbacks --- */
 struct exchange *exchange_new(struct http_server *s);
+/* The first refusal counts. */
+void exchange_refuse(struct exchange *x, const struct err *e);
+/* -code with *e filled, or 0 if it was not refused. */
+int exchange_refusal(const struct exchange *x, struct err *e);
 void exchange_release(struct exchange *x);
 void exchanges_free(struct http_server *s);
 void *on_uri(void *server, const char *uri, struct MHD_Connection *c);

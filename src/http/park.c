@@ -28,12 +28,9 @@
  *
  * Lock order: park.lock is innermost; queue.lock and http_server.lock are taken after it was released.
  */
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "http/internal.h"
@@ -45,17 +42,10 @@ struct park_key {
 	char name[];
 };
 
-int park_init(struct park *p, struct err *e)
+void park_init(struct park *p, int epoll_fd)
 {
 	p->first_free = PARK_NO_SLOT;
-	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	p->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->epoll_fd < 0 || p->kick_fd < 0)
-		return err_errno(e, "epoll");
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = WATCH_KICK };
-	if (epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->kick_fd, &ev) < 0)
-		return err_errno(e, "epoll");
-	return 0;
+	p->epoll_fd = epoll_fd;
 }
 
 void park_done(struct park *p)
@@ -63,10 +53,6 @@ void park_done(struct park *p)
 	BUG_ON(p->heap_len > 0);
 	free(p->heap);
 	free(p->slots);
-	if (p->epoll_fd >= 0)
-		close(p->epoll_fd);
-	if (p->kick_fd >= 0)
-		close(p->kick_fd);
 }
 
 /* --- keys --- */
@@ -273,7 +259,8 @@ void park_end(struct exchange *x)
 
 bool park_commit(struct exchange *x)
 {
-	struct park *p = &x->server->park;
+	struct http_server *s = x->server; /* x is not ours any more in the end */
+	struct park *p = &s->park;
 	bool parked = false, kick = false;
 	pthread_mutex_lock(&p->lock);
 	if (x->woken || p->stopping) {
@@ -296,7 +283,7 @@ bool park_commit(struct exchange *x)
 	}
 	pthread_mutex_unlock(&p->lock);
 	if (kick)
-		eventfd_write(p->kick_fd, 1);
+		loop_kick(s);
 	return parked;
 }
 

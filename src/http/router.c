@@ -183,6 +183,10 @@ static bool walk(const struct node *n, const char *method, struct str rest, size
 		return true;
 	if (!n->param || segment.n == 0)
 		return false;
+	/* What stands first in the path of another row ("api") is not a value for a parameter that stands first: an unknown
+	 * path below it stays unknown. */
+	if (i >= 0 && !n->segment.p && params == 0)
+		return false;
 	if (!walk(n->param, method, rest, params + 1, m))
 		return false;
 	m->params[params] = segment;

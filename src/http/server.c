@@ -52,17 +52,15 @@ static size_t no_unescape(void *arg, struct MHD_Connection *c, char *text)
 	return strlen(text);
 }
 
-static int start_library(struct http_server *s, int threads, struct err *e)
+static int start_library(struct http_server *s, struct err *e)
 {
 	struct MHD_OptionItem options[] = {
 		{ MHD_OPTION_CONNECTION_LIMIT, s->connections_max, NULL },
 		{ MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, NULL },
 		{ MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, NULL },
-		{ threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, threads, NULL },
 		{ MHD_OPTION_END, 0, NULL },
 	};
-	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
-			 MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
 	s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, library_log, s,
 				     MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, s, MHD_OPTION_URI_LOG_CALLBACK, on_uri,
 				     s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
@@ -82,9 +80,9 @@ static int start_threads(struct http_server *s, struct err *e)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int rc = workers_start(s, workers, e);
 	if (rc >= 0)
-		rc = start_library(s, cores >= 4 ? 2 : 1, e);
+		rc = start_library(s, e);
 	if (rc >= 0)
-		rc = watch_start(s, e);
+		rc = loop_start(s, e);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return rc;
 }
@@ -102,7 +100,7 @@ int http_server_start(const struct http_config *config, struct http_server **ret
 		return err_nomem(e);
 	s->config = *config;
 	s->tcp_fd = s->socket_fd = -1;
-	s->park.epoll_fd = s->park.kick_fd = -1;
+	s->epoll_fd = s->kick_fd = -1;
 	atomic_init(&s->accepting, true);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
@@ -116,9 +114,10 @@ int http_server_start(const struct http_config *config, struct http_server **ret
 	if (rc >= 0)
 		rc = router_new(config->routes, config->route_count, &s->router, e);
 	if (rc >= 0)
-		rc = park_init(&s->park, e);
+		rc = loop_init(s, e);
+	park_init(&s->park, s->epoll_fd);
 	if (rc >= 0)
-		rc = watch_listen(s, e);
+		rc = loop_listen(s, e);
 	if (rc >= 0)
 		rc = start_threads(s, e);
 	if (rc < 0) {
@@ -168,14 +167,14 @@ void http_server_stop(struct http_server *s)
 	if (atomic_exchange(&s->stopping, true))
 		return;
 	if (s->daemon) {
-		watch_stop_accepting(s);
+		loop_stop_accepting(s);
 		park_stop(s);
 		drain(s);
-		watch_stop(s); /* before the library: it hands connections to it */
-		MHD_stop_daemon(s->daemon);
-		s->daemon = NULL;
 	}
-	watch_stop(s);
+	loop_stop(s);
+	if (s->daemon)
+		MHD_stop_daemon(s->daemon);
+	s->daemon = NULL;
 	workers_stop(s);
 }
 
@@ -187,6 +186,7 @@ void http_server_free(struct http_server *s)
 	BUG_ON(s->active > 0);
 	exchanges_free(s);
 	park_done(&s->park);
+	loop_done(s);
 	router_free(s->router);
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->changed);

@@ -54,7 +54,7 @@ static void log_answer(struct exchange *x, const struct err *e)
 	int status = x->response.status;
 	if (status >= 500)
 		log_error("http", "%s %s: %s (request %s)", x->rq.method, x->rq.path,
-			  e && e->code ? e->message : "no reason given", x->rq.id);
+			  e->code ? e->message : "answered so by its handler", x->rq.id);
 	if (x->server->config.access_log)
 		log_info("http", "%s %s %d %" PRId64 "ms %zu %s", x->rq.method, x->rq.path, status,
 			 (clock_mono_us() - x->started_us) / US_PER_MS, x->response.body.n, x->rq.id);
@@ -82,16 +82,16 @@ static int authorize(struct exchange *x, struct err *e)
 {
 	if (x->authorized)
 		return 0;
-	if (x->refusal.code && x->refusal.code != ERR_TOO_LARGE) {
-		*e = x->refusal;
-		return -(int)e->code;
-	}
 	int rc = 0;
+	/* Who may not come in is not told about sizes either. */
+	if (x->refusal != ERR_TOO_LARGE)
+		rc = exchange_refusal(x, e);
+	if (rc < 0)
+		return rc;
 	if (x->query.n && !x->args)
 		rc = query_parse(&x->arena, x->query, &x->args, &x->arg_count, e);
 	if (rc < 0)
 		return rc;
-	/* Who may not come in is not told about sizes either. */
 	rc = x->server->config.authorize ? x->server->config.authorize(&x->rq, e) : 0;
 	if (rc < 0)
 		return rc;
@@ -116,15 +116,17 @@ static void run_authorize(struct exchange *x)
 		return;
 	}
 	if (rc < 0)
-		x->refusal = e;
+		exchange_refuse(x, &e);
 	x->phase = PHASE_ADMITTED;
 	server_resume(x);
 }
 
 static void run_flush(struct exchange *x)
 {
+	struct err e = { 0 };
 	x->phase = PHASE_BODY;
-	if (spool_flush(&x->spool, x->server->spool_dir, &x->refusal) < 0) {
+	if (spool_flush(&x->spool, x->server->spool_dir, &e) < 0) {
+		exchange_refuse(x, &e);
 		spool_reset(&x->spool);
 		x->phase = PHASE_DRAIN;
 	}
@@ -152,13 +154,9 @@ static int prepare_body(struct exchange *x, struct err *e)
 static int prepare(struct exchange *x, struct err *e)
 {
 	int rc = authorize(x, e);
-	if (rc < 0)
-		return rc;
-	if (x->refusal.code) {
-		*e = x->refusal;
-		return -(int)e->code;
-	}
-	return prepare_body(x, e);
+	if (rc >= 0)
+		rc = exchange_refusal(x, e);
+	return rc < 0 ? rc : prepare_body(x, e);
 }
 
 /* Until it answers or parks. True: parked, the exchange is no longer ours. */

@@ -325,6 +325,26 @@ static void test_pipelining(void **state)
 	close(fd);
 }
 
+/* More requests at the same moment than the library fetches events for (128). */
+static void test_many_at_once(void **state)
+{
+	enum { N = 300 };
+	static int fd[N];
+	struct raw_answer a;
+	for (int i = 0; i < N; i++)
+		fd[i] = raw_connect(port);
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < N; i++)
+			assert_true(raw_sends(fd[i], "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"));
+		for (int i = 0; i < N; i++) {
+			assert_true(raw_answer(fd[i], &a, false, 10000));
+			buf_done(&a.body);
+		}
+	}
+	for (int i = 0; i < N; i++)
+		close(fd[i]);
+}
+
 static void test_partial(void **state)
 {
 	/* one byte at a time */
@@ -608,6 +628,7 @@ int main(void)
 		T(test_errors),
 		T(test_bodies),
 		T(test_pipelining),
+		T(test_many_at_once),
 		T(test_partial),
 		T(test_large_bodies),
 		T(test_echo),

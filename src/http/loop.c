@@ -1,12 +1,14 @@
 /*
- * watch.c: one thread that accepts connections and keeps an eye on parked requests (their deadlines, their clients).
+ * loop.c: the event thread. It accepts connections, drives the library, and keeps an eye on parked requests (their
+ * deadlines, their clients): one epoll, in which the library's own epoll is nested.
  *
- * The library could accept by itself, but taking its listening socket away again while its threads run (at a stop)
- * is a race in this version that ends in an abort; and at its connection limit or out of descriptors it offers no
- * pause. So it gets each connection by MHD_add_connection(), those of the control socket as well.
+ * The library could have threads of its own, but those of this version (0.9.75) stand still when exactly 128 events
+ * arrive at once: they wait for further ones before they look at the first. Driven from outside it never waits. Its
+ * listening socket could not be taken away at a stop either without a race that ends in an abort; so it has none, and
+ * gets each connection by MHD_add_connection(). At the connection limit, or out of descriptors, we pause.
  */
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -78,7 +80,7 @@ static int listen_socket(struct http_server *s, struct err *e)
 	return 0;
 }
 
-int watch_listen(struct http_server *s, struct err *e)
+int loop_listen(struct http_server *s, struct err *e)
 {
 	int rc = listen_tcp(s, e);
 	if (rc >= 0 && s->config.socket_path)
@@ -91,11 +93,11 @@ static void listeners_set(struct http_server *s, int op)
 	const struct {
 		int fd;
 		uint64_t token;
-	} listeners[] = { { s->tcp_fd, WATCH_TCP }, { s->socket_fd, WATCH_SOCKET } };
+	} listeners[] = { { s->tcp_fd, LOOP_TCP }, { s->socket_fd, LOOP_SOCKET } };
 	for (size_t i = 0; i < ARRAY_SIZE(listeners); i++) {
 		struct epoll_event ev = { .events = EPOLLIN, .data.u64 = listeners[i].token };
 		if (listeners[i].fd >= 0)
-			epoll_ctl(s->park.epoll_fd, op, listeners[i].fd, &ev);
+			epoll_ctl(s->epoll_fd, op, listeners[i].fd, &ev);
 	}
 }
 
@@ -103,7 +105,7 @@ static void listeners_set(struct http_server *s, int op)
 static bool accept_round(struct http_server *s, int listen_fd, int limit)
 {
 	for (int i = 0; i < ACCEPT_ROUND; i++) {
-		if (atomic_load(&s->connections) >= limit)
+		if (s->connections >= limit)
 			return false;
 		struct sockaddr_storage addr = { 0 };
 		socklen_t len = sizeof(addr);
@@ -125,71 +127,131 @@ static void close_listeners(struct http_server *s)
 	}
 }
 
-static void *watch_main(void *arg)
+/* The sooner of two, where -1 is never. */
+static int sooner(int a, int b)
+{
+	return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
+static int library_timeout_ms(struct http_server *s)
+{
+	unsigned long long ms;
+	if (MHD_get_timeout(s->daemon, &ms) != MHD_YES)
+		return -1;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+/* False: pause. */
+static bool handle_event(struct http_server *s, uint64_t token)
+{
+	switch (token) {
+	case LOOP_TCP:
+		return accept_round(s, s->tcp_fd, s->connections_max - CONNECTIONS_SOCKET_RESERVE);
+	case LOOP_SOCKET:
+		return accept_round(s, s->socket_fd, s->connections_max);
+	case LOOP_KICK:
+	case LOOP_LIBRARY:
+		return true; /* MHD_run() comes anyway */
+	default:
+		park_hangup(s, token);
+		return true;
+	}
+}
+
+static void *loop_main(void *arg)
 {
 	struct http_server *s = arg;
 	bool paused = false, listening = true;
 	int64_t pause_until_us = 0;
 	listeners_set(s, EPOLL_CTL_ADD);
-	while (!atomic_load(&s->watch_quit)) {
+	while (!atomic_load(&s->loop_quit)) {
 		if (listening && !atomic_load(&s->accepting)) {
-			listening = false;
+			listening = paused = false;
 			close_listeners(s);
 		}
-		int timeout = park_tick(s);
-		if (paused && (timeout < 0 || timeout > ACCEPT_PAUSE_MS))
-			timeout = ACCEPT_PAUSE_MS;
-		struct epoll_event events[64];
-		int n = epoll_wait(s->park.epoll_fd, events, (int)ARRAY_SIZE(events), timeout);
-		if (listening && paused && clock_mono_us() >= pause_until_us) {
+		if (paused && clock_mono_us() >= pause_until_us) {
 			listeners_set(s, EPOLL_CTL_ADD);
 			paused = false;
 		}
+		int timeout = sooner(park_tick(s), library_timeout_ms(s));
+		if (paused)
+			timeout = sooner(timeout, ACCEPT_PAUSE_MS);
+		struct epoll_event events[64];
+		int n = epoll_wait(s->epoll_fd, events, (int)ARRAY_SIZE(events), timeout);
+		/* From here on a kick is a new one: what came with the old ones is seen below. */
+		atomic_store(&s->kicked, false);
 		bool pause = false;
-		for (int i = 0; i < n; i++) {
-			uint64_t token = events[i].data.u64;
-			eventfd_t ignored;
-			if (token == WATCH_KICK)
-				eventfd_read(s->park.kick_fd, &ignored);
-			else if (token == WATCH_TCP)
-				pause |= !accept_round(s, s->tcp_fd, s->connections_max - CONNECTIONS_SOCKET_RESERVE);
-			else if (token == WATCH_SOCKET)
-				pause |= !accept_round(s, s->socket_fd, s->connections_max);
-			else
-				park_hangup(s, token);
-		}
-		if (pause) {
+		for (int i = 0; i < n; i++)
+			pause |= !handle_event(s, events[i].data.u64);
+		if (pause && listening) {
 			listeners_set(s, EPOLL_CTL_DEL);
 			paused = true;
 			pause_until_us = clock_mono_us() + ACCEPT_PAUSE_MS * US_PER_MS;
 		}
+		MHD_run(s->daemon);
 	}
 	close_listeners(s);
 	return NULL;
 }
 
-int watch_start(struct http_server *s, struct err *e)
+static int epoll_add(struct http_server *s, int fd, uint32_t events, uint64_t token, struct err *e)
 {
-	errno = pthread_create(&s->watch_thread, NULL, watch_main, s);
+	struct epoll_event ev = { .events = events, .data.u64 = token };
+	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? err_errno(e, "epoll") : 0;
+}
+
+int loop_init(struct http_server *s, struct err *e)
+{
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->epoll_fd < 0 || s->kick_fd < 0)
+		return err_errno(e, "epoll");
+	/* By edges, so that it need not be read. */
+	return epoll_add(s, s->kick_fd, EPOLLIN | EPOLLET, LOOP_KICK, e);
+}
+
+void loop_done(struct http_server *s)
+{
+	if (s->epoll_fd >= 0)
+		close(s->epoll_fd);
+	if (s->kick_fd >= 0)
+		close(s->kick_fd);
+}
+
+void loop_kick(struct http_server *s)
+{
+	if (!atomic_exchange(&s->kicked, true))
+		eventfd_write(s->kick_fd, 1);
+}
+
+int loop_start(struct http_server *s, struct err *e)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (!info)
+		return err_set(e, ERR_INTERNAL, "the HTTP library has no epoll");
+	int rc = epoll_add(s, info->epoll_fd, EPOLLIN, LOOP_LIBRARY, e);
+	if (rc < 0)
+		return rc;
+	errno = pthread_create(&s->loop_thread, NULL, loop_main, s);
 	if (errno != 0)
-		return err_errno(e, "starting the watch thread");
-	s->watch_running = true;
+		return err_errno(e, "starting the event thread");
+	s->loop_running = true;
 	return 0;
 }
 
-void watch_stop_accepting(struct http_server *s)
+void loop_stop_accepting(struct http_server *s)
 {
 	atomic_store(&s->accepting, false);
-	eventfd_write(s->park.kick_fd, 1);
+	loop_kick(s);
 }
 
-void watch_stop(struct http_server *s)
+void loop_stop(struct http_server *s)
 {
-	if (s->watch_running) {
-		atomic_store(&s->watch_quit, true);
-		eventfd_write(s->park.kick_fd, 1);
-		pthread_join(s->watch_thread, NULL);
-		s->watch_running = false;
+	if (s->loop_running) {
+		atomic_store(&s->loop_quit, true);
+		loop_kick(s);
+		pthread_join(s->loop_thread, NULL);
+		s->loop_running = false;
 	}
 	close_listeners(s);
 }
