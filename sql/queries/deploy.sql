@@ -187,6 +187,32 @@ ORDER BY id DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
 SELECT COUNT(*) AS n FROM deployment_rows WHERE org_id = :org_id AND stack_deleted_us IS NULL
 	AND (:status IS NULL OR status = :status);
 
+-- name: deployment_recent_stack :many
+-- in: stack_id text, n int
+-- out: org_name text, project text, stack_name text, version int, operation text, status text, created_us int, started_us int?, ended_us int?, user_name text?
+SELECT org_name, project, stack_name, version, operation, status, created_us, started_us, ended_us, user_name
+FROM deployment_rows WHERE stack_id = :stack_id ORDER BY version DESC LIMIT COALESCE(:n, 0);
+
+-- name: deployment_recent_user :many
+-- In the organizations of a user.
+-- in: user_id text, n int
+-- out: org_name text, project text, stack_name text, version int, operation text, status text, created_us int, started_us int?, ended_us int?, user_name text?
+SELECT org_name, project, stack_name, version, operation, status, created_us, started_us, ended_us, user_name
+FROM deployment_rows WHERE stack_deleted_us IS NULL
+	AND org_id IN (SELECT m.org_id FROM org_members m WHERE m.user_id = :user_id)
+ORDER BY id DESC LIMIT COALESCE(:n, 0);
+
+-- name: update_shown :one
+-- One update of a stack for the console: by id, or (id NULL) by the stack's version.
+-- in: stack_id text, id text?, version int
+-- out: id text, kind text, dry_run bool, status text, version int, message text, resource_changes text?, created_us int, started_us int?, ended_us int?, user_name text?, deployment_version int?
+SELECT p.id, p.kind, p.dry_run, p.status, p.version, p.message, p.resource_changes, p.created_us, p.started_us,
+	p.ended_us, u.name AS user_name, d.version AS deployment_version
+FROM updates p LEFT JOIN users u ON u.id = p.requested_by LEFT JOIN deployments d ON d.id = p.deployment_id
+WHERE p.stack_id = :stack_id
+	AND ((:id IS NOT NULL AND p.id = :id) OR (:id IS NULL AND p.version = :version AND p.dry_run = 0))
+ORDER BY p.created_us DESC LIMIT 1;
+
 -- name: deployment_latest_version :one
 -- in: stack_id text
 -- out: version int
@@ -291,7 +317,7 @@ SELECT name, status, line_count FROM deployment_steps WHERE deployment_id = :dep
 -- in: deployment_id text, step int, name text, status text, started_us int?, now_us int
 INSERT INTO deployment_steps (deployment_id, step, name, status, started_us, updated_us)
 VALUES (:deployment_id, :step, :name, :status, :started_us, :now_us)
-ON CONFLICT (deployment_id, step) DO UPDATE SET name = excluded.name, status = excluded.status,
+ON CONFLICT (deployment_id, step) DO UPDATE SET status = excluded.status,
 	started_us = COALESCE(deployment_steps.started_us, excluded.started_us), updated_us = excluded.updated_us;
 
 -- name: step_count :one

@@ -40,4 +40,32 @@ struct deployment_view {
 int deploy_view(struct app *app, struct arena *a, const char *stack_id, int64_t version, struct deployment_view *ret,
 		struct err *e);
 
+/* The newest deployments of a stack, or (stack_id NULL) of all organizations of a user. */
+struct deployment_summary {
+	const char *org, *project, *stack;
+	int64_t version;
+	const char *operation;
+	const char *status;
+	const char *requested_by;		  /* "": an automatic trigger */
+	int64_t created_us, started_us, ended_us; /* DB_NULL_INT when not yet */
+};
+int deploy_recent(struct app *app, struct arena *a, const char *stack_id, const char *user_id, int64_t n,
+		  struct deployment_summary **ret, size_t *ret_count, struct err *e);
+
+/* One update of a stack. id NULL: by version. 1 found, 0 not. */
+struct update_view {
+	const char *id;
+	const char *kind;
+	bool dry_run;
+	const char *status;
+	int64_t version;
+	const char *message;
+	const char *resource_changes; /* JSON object, NULL */
+	const char *requested_by;
+	int64_t created_us, started_us, ended_us; /* DB_NULL_INT when not yet */
+	int64_t deployment_version;		  /* DB_NULL_INT: made by somebody's own CLI */
+};
+int deploy_update_view(struct app *app, struct arena *a, const char *stack_id, const char *id, int64_t version,
+		       struct update_view *ret, struct err *e);
+
 #endif

@@ -116,7 +116,7 @@ int deploy_create(struct request *r, struct response *w, struct err *e)
 	struct create_deployment b;
 	struct settings_input input;
 	struct json body, settings;
-	const char *pool_id, *id;
+	const char *pool_id = NULL, *id;
 	int64_t version;
 	int rc = request_json(r, false, &body, e);
 	if (rc == 0)
@@ -128,11 +128,11 @@ int deploy_create(struct request *r, struct response *w, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (!settings_has_source(settings))
-		return err_set(e, ERR_BAD_REQUEST,
-			       "there is nothing to deploy: %s sets no source (sourceContext.git.repoUrl)",
-			       !b.inherit ? "the request"
-			       : k.saved  ? "neither the request nor the stack's deployment settings"
-					  : "the request, and the stack has no deployment settings;");
+		return err_set(
+			e, ERR_BAD_REQUEST, "%s: set sourceContext.git.repoUrl",
+			!b.inherit ? "the request has no source to deploy"
+			: k.saved  ? "neither the request nor the stack's deployment settings have a source to deploy"
+				   : "the request has no source to deploy, and the stack has no deployment settings");
 	struct deployment_new n = {
 		.org_id = access->org.id,
 		.stack_id = access->stack_id,

@@ -78,6 +78,93 @@ int deploy_view(struct app *app, struct arena *a, const char *stack_id, int64_t 
 	return rc < 0 ? rc : v.found;
 }
 
+struct recent {
+	struct arena *arena;
+	const char *stack_id;
+	const char *user_id;
+	int64_t n;
+	struct deployment_summary *list;
+	size_t count;
+};
+
+/* Both statements give the same columns; the generator makes a struct for each. */
+#define SUMMARY_OF(row)                                                                                                \
+	((struct deployment_summary){ (row).org_name, (row).project, (row).stack_name, (row).version, (row).operation, \
+				      (row).status, (row).user_name ? (row).user_name : "", (row).created_us,          \
+				      (row).started_us, (row).ended_us })
+
+static int recent_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct recent *r = arg;
+	int rc;
+	if (r->stack_id) {
+		struct deployment_recent_stack_in in = { .stack_id = r->stack_id, .n = r->n };
+		struct deployment_recent_stack_row *rows;
+		rc = q_deployment_recent_stack(c, r->arena, &in, &rows, &r->count, e);
+		for (size_t i = 0; rc >= 0 && i < r->count; i++)
+			r->list[i] = SUMMARY_OF(rows[i]);
+		return rc;
+	}
+	struct deployment_recent_user_in in = { .user_id = r->user_id, .n = r->n };
+	struct deployment_recent_user_row *rows;
+	rc = q_deployment_recent_user(c, r->arena, &in, &rows, &r->count, e);
+	for (size_t i = 0; rc >= 0 && i < r->count; i++)
+		r->list[i] = SUMMARY_OF(rows[i]);
+	return rc;
+}
+
+int deploy_recent(struct app *app, struct arena *a, const char *stack_id, const char *user_id, int64_t n,
+		  struct deployment_summary **ret, size_t *ret_count, struct err *e)
+{
+	struct recent r = { .arena = a, .stack_id = stack_id, .user_id = user_id, .n = n };
+	r.list = arena_array(a, (size_t)n, sizeof(*r.list));
+	if (!r.list)
+		return err_nomem(e);
+	int rc = db_read(app->db, recent_fn, &r, e);
+	if (rc < 0)
+		return rc;
+	*ret = r.list;
+	*ret_count = r.count;
+	return 0;
+}
+
+struct shown_update {
+	struct arena *arena;
+	struct update_shown_in in;
+	struct update_view *ret;
+	bool found;
+};
+
+static int update_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct shown_update *s = arg;
+	struct update_shown_row row;
+	int rc = q_update_shown(c, s->arena, &s->in, &row, e);
+	s->found = rc > 0;
+	if (rc > 0)
+		*s->ret = (struct update_view){ .id = row.id,
+						.kind = row.kind,
+						.dry_run = row.dry_run,
+						.status = row.status,
+						.version = row.version,
+						.message = row.message,
+						.resource_changes = row.resource_changes,
+						.requested_by = row.user_name ? row.user_name : "",
+						.created_us = row.created_us,
+						.started_us = row.started_us,
+						.ended_us = row.ended_us,
+						.deployment_version = row.deployment_version };
+	return rc < 0 ? rc : 0;
+}
+
+int deploy_update_view(struct app *app, struct arena *a, const char *stack_id, const char *id, int64_t version,
+		       struct update_view *ret, struct err *e)
+{
+	struct shown_update s = { .arena = a, .in = { stack_id, id, version }, .ret = ret };
+	int rc = db_read(app->db, update_fn, &s, e);
+	return rc < 0 ? rc : s.found;
+}
+
 static int is_deploying(struct db_conn *c, const char *stack_id, bool *ret, struct err *e)
 {
 	_cleanup_arena_ struct arena a;

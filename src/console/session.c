@@ -1,0 +1,190 @@
+#include "console/session.h"
+
+#include "base/clock.h"
+#include "base/encode.h"
+#include "base/id.h"
+#include "console/page.h"
+
+#define ROUTE_FILE "routes_console.def"
+#include "../api/declare.h"
+
+#define SESSION_COOKIE "slipway_session"
+#define SESSION_TOKEN_PREFIX "pul-session-"
+#define SESSION_S (12 * 3600)
+
+struct looking {
+	struct request *r;
+	struct viewer *v;
+};
+
+static int find_stack(struct db_conn *c, struct request *r, struct viewer *v, struct err *e)
+{
+	const char *role;
+	int rc = identity_org_access(c, r->arena, &v->who, request_param(r, "org"), &v->org, &role, e);
+	if (rc == 0)
+		rc = state_stack_by_name(c, r->arena, v->org.id, request_param(r, "project"), request_param(r, "stack"),
+					 &v->stack, e);
+	if (rc > 0)
+		rc = access_check(&v->who, role, v->stack.id, PERM_STACK_READ, e) < 0 ? -ERR_NOT_FOUND : 1;
+	v->found = rc > 0;
+	return rc == -ERR_NOT_FOUND || rc == -ERR_FORBIDDEN || rc > 0 ? 0 : rc;
+}
+
+static int look_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct looking *l = arg;
+	struct request *r = l->r;
+	*l->v = (struct viewer){ 0 };
+	const char *cookie = request_cookie(r, SESSION_COOKIE);
+	if (!cookie || !cookie[0])
+		return 0;
+	int rc = identity_authenticate(c, r->arena, str_of(cookie), &l->v->who, e);
+	if (rc == -ERR_UNAUTHORIZED)
+		return 0;
+	if (rc < 0)
+		return rc;
+	l->v->signed_in = l->v->who.kind == PRINCIPAL_USER && l->v->who.session;
+	return l->v->signed_in && request_has_param(r, "stack") ? find_stack(c, r, l->v, e) : 0;
+}
+
+int viewer_load(struct request *r, struct viewer *ret, struct err *e)
+{
+	struct looking l = { r, ret };
+	return db_read(app_of(r)->db, look_fn, &l, e);
+}
+
+int viewer_enter(struct request *r, struct response *w, struct viewer *ret, struct err *e)
+{
+	int rc = viewer_load(r, ret, e);
+	if (rc < 0)
+		return rc;
+	if (!ret->signed_in)
+		rc = page_sign_in(r, w, r->path, NULL, e);
+	else if (request_has_param(r, "stack") && !ret->found)
+		rc = page_not_found(r, w, ret->who.user_name, e);
+	else
+		return 0;
+	return rc < 0 ? rc : 1;
+}
+
+/* --- sign in and out --- */
+
+/* Value of a field of a form; "" when it is not there. */
+static const char *form_field(struct request *r, const char *name)
+{
+	struct str rest = r->body, value;
+	while (rest.p) {
+		struct str one = str_cut(rest, '&', &rest), text;
+		if (!str_is(str_cut(one, '=', &text), name) || !text.p)
+			continue;
+		if (!url_unescape(r->arena, text, true, &value) || str_has_nul(value))
+			return "";
+		const char *z = str_dup(r->arena, str_trim(value));
+		return z ? z : "";
+	}
+	return "";
+}
+
+/* A path of this server and nothing else: "//host" and "/\host" lead away in a browser. */
+static const char *local_path(const char *to)
+{
+	if (to[0] != '/' || to[1] == '/' || to[1] == '\\')
+		return "/";
+	for (const char *p = to; *p; p++)
+		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+			return "/";
+	return to;
+}
+
+/* A foreign page must not be able to sign a browser in as somebody else. */
+static bool is_same_site(const struct request *r)
+{
+	const char *origin = request_header(r, "Origin"), *host = request_header(r, "Host");
+	const char *site = request_header(r, "Sec-Fetch-Site");
+	if (site && !streq(site, "same-origin") && !streq(site, "none"))
+		return false;
+	if (!origin || streq(origin, "null"))
+		return true; /* no browser; one that hides it has said Sec-Fetch-Site, or sends no cookie back */
+	const char *rest = strstr(origin, "://");
+	return rest && host && streq(rest + 3, host);
+}
+
+struct signing_in {
+	struct request *r;
+	struct str token;
+	struct principal who;
+	bool ok;
+	struct token_row session;
+};
+
+static int check_token_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct signing_in *s = arg;
+	int rc = identity_authenticate(c, s->r->arena, s->token, &s->who, e);
+	s->ok = rc == 0 && s->who.kind == PRINCIPAL_USER && !s->who.session;
+	return rc == -ERR_UNAUTHORIZED ? 0 : rc;
+}
+
+static int add_session_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	const struct signing_in *s = arg;
+	return identity_token_insert(c, &s->session, e);
+}
+
+static int set_cookie(struct request *r, struct response *w, const char *value, int max_age_s, struct err *e)
+{
+	bool tls = str_starts_with(str_of(app_of(r)->public_url), "https:");
+	const char *cookie =
+		arena_printf(r->arena, SESSION_COOKIE "=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Strict%s", value,
+			     max_age_s, tls ? "; Secure" : "");
+	if (!cookie)
+		return err_nomem(e);
+	response_header(w, "Set-Cookie", cookie);
+	return 0;
+}
+
+static int redirect(struct response *w, const char *to)
+{
+	response_header(w, "Location", to);
+	response_header(w, "Cache-Control", "no-store");
+	response_empty(w, 303);
+	return 0;
+}
+
+int console_sign_in(struct request *r, struct response *w, struct err *e)
+{
+	const char *to = local_path(form_field(r, "to"));
+	struct signing_in s = { .r = r, .token = str_of(form_field(r, "token")) };
+	if (!is_same_site(r))
+		return err_set(e, ERR_FORBIDDEN, "the form came from another site");
+	int rc = s.token.n > 0 ? db_read(app_of(r)->db, check_token_fn, &s, e) : 0;
+	if (rc < 0)
+		return rc;
+	if (!s.ok)
+		return page_sign_in(r, w, to, "This is not an access token of a user, or it has expired.", e);
+	char *session = token_new(r->arena, SESSION_TOKEN_PREFIX);
+	s.session = (struct token_row){ .id = id_new_arena(r->arena),
+					.kind = "session",
+					.description = "console",
+					.user_id = s.who.user_id,
+					.attempt = DB_NULL_INT,
+					.expires_us = clock_now_us() + SESSION_S * US_PER_S };
+	if (!session || !s.session.id)
+		return err_nomem(e);
+	/* A session does not outlive the token that it came from. */
+	if (s.who.expires_us != DB_NULL_INT && s.who.expires_us < s.session.expires_us)
+		s.session.expires_us = s.who.expires_us;
+	s.session.hash = token_hash(r->arena, str_of(session));
+	rc = db_write(app_of(r)->db, add_session_fn, &s, e);
+	if (rc >= 0)
+		rc = set_cookie(r, w, session, SESSION_S, e);
+	return rc < 0 ? rc : redirect(w, to);
+}
+
+int console_sign_out(struct request *r, struct response *w, struct err *e)
+{
+	if (!is_same_site(r))
+		return err_set(e, ERR_FORBIDDEN, "the form came from another site");
+	int rc = set_cookie(r, w, "", 0, e);
+	return rc < 0 ? rc : redirect(w, "/");
+}
