@@ -63,7 +63,7 @@ void resource_emit(const struct resource *r, struct buf *out)
 	buf_addc(out, '{');
 	while (json_next(&it, &key, &value)) {
 		int m = member_of(key);
-		if (m >= 0 && (r->changed & 1u << m)) {
+		if (m >= 0 && m < RESOURCE_MEMBER_COUNT && (r->changed & 1u << m)) {
 			/* A repeated key counts once. */
 			if (!r->member[m].p || (done & 1u << m))
 				continue;

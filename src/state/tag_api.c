@@ -36,10 +36,10 @@ static int change_one(struct change *p, const struct stack *s, struct json *ret,
 	struct json_writer w;
 	struct json now, key, value;
 	bool found = false;
+	buf_init(&b, HTTP_JSON_BODY_BYTES);
 	int rc = json_check(str_of(s->tags), &now, e);
 	if (rc < 0)
 		return rc;
-	buf_init(&b, HTTP_JSON_BODY_BYTES);
 	jw_init(&w, &b);
 	jw_object(&w);
 	struct json_iter it = json_iter_start(now);

@@ -193,6 +193,7 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 	struct checkpoint result;
 	_cleanup_buf_ struct buf text;
 	int64_t resources = 0;
+	buf_init(&text, HTTP_DOCUMENT_BODY_BYTES * 2);
 	t->batches = 0;
 	t->result = NULL;
 	t->again = false;
@@ -201,7 +202,6 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 		return rc;
 	if (update_has_ended(&t->u))
 		return has_ended(t, &t->u, e);
-	buf_init(&text, HTTP_DOCUMENT_BODY_BYTES * 2);
 	rc = update_replay(app, t->a, &t->u, &text, &resources, &t->batches, e);
 	if (rc == 0 && t->batches > 0) {
 		rc = checkpoint_prepare(app, t->a, buf_str(&text), STR_NULL, resources, &result, e);
