@@ -49,6 +49,40 @@ IN_CHILD static int child_fail(struct launch *l, const char *what)
 	_exit(127);
 }
 
+IN_CHILD static void append(char *to, size_t size, size_t *n, const char *text)
+{
+	while (*text && *n < size - 1)
+		to[(*n)++] = *text++;
+	to[*n] = '\0';
+}
+
+IN_CHILD static int child_mount_one(struct launch *l, const struct process_mount *m, int source)
+{
+	char digits[16] = "", from[64], to[256];
+	size_t n = 0, first = sizeof(digits) - 1;
+	for (int rest = source; first && (rest || first == sizeof(digits) - 1); rest /= 10)
+		digits[--first] = (char)('0' + rest % 10);
+	append(from, sizeof(from), &n, "/proc/self/fd/");
+	append(from, sizeof(from), &n, digits + first);
+	n = 0;
+	if (m->target[0] != '/')
+		append(to, sizeof(to), &n, PROCESS_STAGE "/");
+	append(to, sizeof(to), &n, m->target);
+	if (m->target[0] != '/' && m->is_file) {
+		int made = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		if (made < 0)
+			return child_fail(l, m->target);
+		close(made);
+	} else if (m->target[0] != '/' && mkdir(to, 0755) != 0) {
+		return child_fail(l, m->target);
+	}
+	if (mount(from, to, NULL, MS_BIND | MS_REC, NULL) != 0)
+		return child_fail(l, m->target);
+	if (m->read_only && mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID, NULL) != 0)
+		return child_fail(l, m->target);
+	return 0;
+}
+
 IN_CHILD static int child_mounts(struct launch *l)
 {
 	const struct process_config *c = l->config;
@@ -66,33 +100,7 @@ IN_CHILD static int child_mounts(struct launch *l)
 	if (mount("tmpfs", PROCESS_STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m") != 0)
 		return child_fail(l, "cannot mount the stage");
 	for (size_t i = 0; i < c->mount_count; i++) {
-		char from[64] = "/proc/self/fd/";
-		char to[256] = PROCESS_STAGE "/";
-		size_t n = sizeof("/proc/self/fd/") - 1;
-		int fd = sources[i];
-		if (fd >= 100)
-			from[n++] = (char)('0' + fd / 100 % 10);
-		if (fd >= 10)
-			from[n++] = (char)('0' + fd / 10 % 10);
-		from[n++] = (char)('0' + fd % 10);
-		from[n] = '\0';
-		n = sizeof(PROCESS_STAGE "/") - 1;
-		for (const char *p = c->mounts[i].target; *p && n < sizeof(to) - 1; p++)
-			to[n++] = *p;
-		to[n] = '\0';
-		if (c->mounts[i].is_file) {
-			int made = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-			if (made < 0)
-				return child_fail(l, c->mounts[i].target);
-			close(made);
-		} else if (mkdir(to, 0755) != 0) {
-			return child_fail(l, c->mounts[i].target);
-		}
-		if (mount(from, to, NULL, MS_BIND | MS_REC, NULL) != 0)
-			return child_fail(l, c->mounts[i].target);
-		if (c->mounts[i].read_only &&
-		    mount(NULL, to, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID, NULL) != 0)
-			return child_fail(l, c->mounts[i].target);
+		child_mount_one(l, &c->mounts[i], sources[i]);
 	}
 	return 0;
 }

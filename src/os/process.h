@@ -33,7 +33,8 @@ struct process_limit {
 /*
  * A folder or file that the child shall see under a path that its user can reach, although the folders above the real
  * place are closed to it (a work directory under /root, say). Made inside a mount namespace of the child's own, so the
- * host sees nothing of it. Needs root. `target` is one name, it appears as PROCESS_STAGE "/" target.
+ * host sees nothing of it. Needs root. `target` is one name, it appears as PROCESS_STAGE "/" target; or, when it begins
+ * with a slash, the path of something that is there and is covered.
  */
 struct process_mount {
 	const char *source;

@@ -1,0 +1,306 @@
+#include "agent/agent.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/internal.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "os/file.h"
+
+#define POLL_WAIT_S 50
+#define TOKEN_MAX_BYTES 4096
+#define GRACE_DEFAULT_S 30
+
+struct slot {
+	struct agent *agent;
+	int number;
+	pthread_t thread;
+};
+
+static const struct {
+	const char *name;
+	enum agent_isolation value;
+} isolations[] = {
+	{ "auto", AGENT_ISOLATION_AUTO },
+	{ "docker", AGENT_ISOLATION_DOCKER },
+	{ "bubblewrap", AGENT_ISOLATION_BUBBLEWRAP },
+	{ "process", AGENT_ISOLATION_PROCESS },
+};
+
+bool agent_isolation_parse(const char *text, enum agent_isolation *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(isolations); i++) {
+		if (streq(text, isolations[i].name)) {
+			*ret = isolations[i].value;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *agent_isolation_name(enum agent_isolation isolation)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(isolations); i++) {
+		if (isolations[i].value == isolation)
+			return isolations[i].name;
+	}
+	return "unknown";
+}
+
+static bool is_stopping(void *arg)
+{
+	const struct agent *agent = arg;
+	return agent->stopping != 0;
+}
+
+static void pause_ms(struct agent *agent, int ms)
+{
+	for (int64_t until = clock_mono_us() + ms * US_PER_MS; !agent->stopping && clock_mono_us() < until;)
+		poll(NULL, 0, ms < 100 ? ms : 100);
+}
+
+/* One claim, or none. Returns how long to wait before the next poll. */
+static int poll_once(struct slot *s, struct api *api, const struct api_identity *identity, bool *first, int *faults)
+{
+	struct agent *agent = s->agent;
+	struct api_claim claim;
+	struct err e = { 0 };
+	int retry_after_s = -1;
+	int64_t began = clock_mono_us();
+	int r = api_poll(api, identity, POLL_WAIT_S, &claim, &retry_after_s, &e);
+	if (r == -ERR_CANCELLED)
+		return 0;
+	if (r < 0) {
+		if ((r == -ERR_UNAUTHORIZED || r == -ERR_FORBIDDEN) && *first) {
+			agent->refused = true;
+			kill(getpid(), SIGTERM);
+			return 0;
+		}
+		if ((*faults)++ == 0)
+			log_warn("agent", "slot %d: %s; trying on", s->number, e.message);
+		return *faults < 6 ? 250 << *faults : 10000;
+	}
+	if (*faults)
+		log_info("agent", "slot %d: the server is back", s->number);
+	*faults = 0;
+	*first = false;
+	if (r == 1) {
+		job_run(agent, s->number, &claim);
+		return 0;
+	}
+	/* The server held the request: it may be asked again at once. Else it says when. */
+	if (clock_mono_us() - began > US_PER_S)
+		return 0;
+	return retry_after_s > 0 ? retry_after_s * 1000 : 1000;
+}
+
+static void *slot_main(void *arg)
+{
+	struct slot *s = arg;
+	struct agent *agent = s->agent;
+	struct api_identity identity = { .name = agent->name,
+					 .hostname = agent->hostname,
+					 .isolation = agent_isolation_name(agent->isolation) };
+	struct api api;
+	struct err e = { 0 };
+	bool first = true;
+	int faults = 0;
+	if (api_init(&api, agent->server_url, agent->token, &e) < 0) {
+		log_error("agent", "slot %d: %s", s->number, e.message);
+		return NULL;
+	}
+	api.cancelled = is_stopping;
+	api.cancelled_arg = agent;
+	while (!agent->stopping) {
+		int ms = poll_once(s, &api, &identity, &first, &faults);
+		if (ms)
+			pause_ms(agent, ms);
+	}
+	api_done(&api);
+	return NULL;
+}
+
+static int read_token(struct agent *agent, struct arena *a, struct err *e)
+{
+	const struct agent_config *c = agent->config;
+	struct str text = c->token ? str_of(c->token) : STR_NULL;
+	if (!text.p && !c->token_file)
+		return err_set(e, ERR_USAGE,
+			       "an agent needs a pool token: --token-file FILE (slipway admin pool create makes one)");
+	if (!text.p) {
+		int r = file_read(a, c->token_file, TOKEN_MAX_BYTES, &text, e);
+		if (r < 0)
+			return r;
+	}
+	text = str_trim(text);
+	if (text.n == 0 || str_has_nul(text) || memchr(text.p, '\n', text.n) || memchr(text.p, '\r', text.n))
+		return err_set(e, ERR_USAGE, "the pool token is empty or has several lines");
+	agent->token = str_dup(a, text);
+	return agent->token ? 0 : err_nomem(e);
+}
+
+/* A header's value, and a line of the log. */
+static const char *clean_name(struct arena *a, const char *name)
+{
+	char *copy = arena_strdup(a, name);
+	for (char *p = copy; p && *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7F)
+			*p = '-';
+	}
+	return copy;
+}
+
+/* The folder, its lock, and what a former life left. */
+static int open_work_dir(struct agent *agent, struct arena *a, int *ret_lock, struct err *e)
+{
+	const char *dir = agent->config->work_dir ? agent->config->work_dir : "slipway-agent";
+	char real[PATH_MAX];
+	struct stat st;
+	int r = file_mkdir_p(dir, 0700, e);
+	if (r < 0)
+		return r;
+	if (!realpath(dir, real) || stat(real, &st) != 0)
+		return err_errno(e, "work folder %s", dir);
+	/* It will hold checkouts and, for moments, credentials of theirs. */
+	if (st.st_uid != geteuid() || (st.st_mode & 022))
+		return err_set(e, ERR_FORBIDDEN,
+			       "the work folder %s belongs to somebody else, or others may write to it", real);
+	agent->work_dir = arena_strdup(a, real);
+	agent->jobs_dir = arena_printf(a, "%s/jobs", real);
+	agent->known_hosts = arena_printf(a, "%s/known_hosts", real);
+	const char *lock = arena_printf(a, "%s/lock", real);
+	if (arena_failed(a))
+		return err_nomem(e);
+	r = file_lock(lock, ret_lock, e);
+	if (r == -ERR_CONFLICT)
+		return err_set(e, ERR_CONFLICT, "another agent uses the work folder %s", real);
+	if (r == 0)
+		r = file_remove_tree(agent->jobs_dir, e);
+	return r == 0 ? file_mkdir_p(agent->jobs_dir, 0700, e) : r;
+}
+
+static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct err *e)
+{
+	const struct agent_config *c = agent->config;
+	if (!c->server_url ||
+	    !(str_starts_with(str_of(c->server_url), "http://") || str_starts_with(str_of(c->server_url), "https://")))
+		return err_set(e, ERR_USAGE, "an agent needs the server's address: --server https://…");
+	if (c->concurrency < 0 || c->concurrency > CONCURRENCY_MAX)
+		return err_set(e, ERR_USAGE, "--concurrency: from 1 to %d", CONCURRENCY_MAX);
+	if (gethostname(agent->hostname, sizeof(agent->hostname) - 1) != 0)
+		snprintf(agent->hostname, sizeof(agent->hostname), "unknown");
+	agent->server_url = c->server_url;
+	agent->name = clean_name(a, c->name && c->name[0] ? c->name : agent->hostname);
+	agent->root = geteuid() == 0;
+	agent->insecure = c->allow_insecure_sources || c->dev;
+	int r = read_token(agent, a, e);
+	if (r == 0)
+		r = open_work_dir(agent, a, ret_lock, e);
+	if (r == 0)
+		r = tools_find(agent, a, e);
+	if (r == 0)
+		r = isolate_choose(agent, e);
+	if (r < 0)
+		return r;
+	const char *version = tools_pulumi_version(agent, a);
+	if (version)
+		log_info("agent", "isolation %s, pulumi %s in %s", agent_isolation_name(agent->isolation), version,
+			 agent->tools_dir);
+	else
+		log_warn("agent", "isolation %s; pulumi was not found: deployments will fail until it is installed",
+			 agent_isolation_name(agent->isolation));
+	return 0;
+}
+
+/* Waits for the signals; returns when a stop was asked for. */
+static void wait_for_signal(struct agent *agent, const sigset_t *set)
+{
+	int grace_s = agent->config->grace_s ? agent->config->grace_s : GRACE_DEFAULT_S;
+	int sig;
+	while (sigwait(set, &sig) != 0)
+		;
+	agent->stop_mono_us = clock_mono_us() + grace_s * US_PER_S;
+	/* Nobody is left to report to when the parent is gone: it was the server. */
+	bool orphan = agent->config->die_with_parent && getppid() != agent->parent;
+	agent->stopping = orphan ? 2 : 1;
+	if (!agent->refused && !orphan)
+		log_info("agent", "stopping: nothing new is claimed, running deployments have %d s", grace_s);
+}
+
+struct watcher {
+	struct agent *agent;
+	sigset_t set;
+	_Atomic bool done;
+};
+
+/* A second signal means: now. */
+static void *watch_second_signal(void *arg)
+{
+	struct watcher *w = arg;
+	while (!w->done) {
+		struct timespec ts = { .tv_nsec = 100 * 1000 * 1000 };
+		if (sigtimedwait(&w->set, NULL, &ts) > 0) {
+			log_warn("agent", "stopping at once");
+			w->agent->stopping = 2;
+		}
+	}
+	return NULL;
+}
+
+static int run_slots(struct agent *agent, struct arena *a, struct err *e)
+{
+	int count = agent->config->concurrency ? agent->config->concurrency : 1;
+	struct slot *slots = arena_array(a, (size_t)count, sizeof(*slots));
+	struct watcher watcher = { .agent = agent };
+	sigset_t before;
+	pthread_t second;
+	int started = 0;
+	if (!slots)
+		return err_nomem(e);
+	sigemptyset(&watcher.set);
+	sigaddset(&watcher.set, SIGTERM);
+	sigaddset(&watcher.set, SIGINT);
+	sigset_t blocked = watcher.set;
+	sigaddset(&blocked, SIGPIPE);
+	sigaddset(&blocked, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &blocked, &before);
+	agent->parent = getppid();
+	if (agent->config->die_with_parent)
+		prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	for (; started < count; started++) {
+		slots[started] = (struct slot){ .agent = agent, .number = started };
+		if (pthread_create(&slots[started].thread, NULL, slot_main, &slots[started]) != 0)
+			break;
+	}
+	if (started == 0)
+		return err_set(e, ERR_NO_MEMORY, "cannot start a thread");
+	log_info("agent", "%s polls %s, %d at once", agent->name, agent->server_url, started);
+	wait_for_signal(agent, &watcher.set);
+	bool watching = pthread_create(&second, NULL, watch_second_signal, &watcher) == 0;
+	for (int i = 0; i < started; i++)
+		pthread_join(slots[i].thread, NULL);
+	watcher.done = true;
+	if (watching)
+		pthread_join(second, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (agent->refused)
+		return err_set(e, ERR_UNAUTHORIZED, "%s refuses the pool token", agent->server_url);
+	return 0;
+}
+
+int agent_main(const struct agent_config *config, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	_cleanup_close_ int lock = -1;
+	struct agent agent = { .config = config };
+	arena_init(&a, 4 * MIB);
+	int r = prepare(&agent, &a, &lock, e);
+	return r < 0 ? r : run_slots(&agent, &a, e);
+}

@@ -1,0 +1,48 @@
+/*
+ * agent.h: `slipway agent`. One process with `concurrency` slots; each slot is a thread that polls the server, claims
+ * one deployment at a time and runs it. Nothing listens; nothing of a run stays behind.
+ */
+#ifndef SLIPWAY_AGENT_AGENT_H
+#define SLIPWAY_AGENT_AGENT_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+enum agent_isolation {
+	AGENT_ISOLATION_AUTO,	/* bubblewrap if its probe passes; else, only with `dev`, process with a warning */
+	AGENT_ISOLATION_DOCKER, /* refused with a sentence: not built yet */
+	AGENT_ISOLATION_BUBBLEWRAP,
+	AGENT_ISOLATION_PROCESS,
+};
+
+struct agent_config {
+	const char *server_url; /* "http://127.0.0.1:8420" */
+	const char *token;	/* pool token; or */
+	const char *token_file; /* the file that holds it (white space around it is ignored) */
+	enum agent_isolation isolation;
+	const char *work_dir;  /* made if absent; one agent at a time (locked). NULL: "slipway-agent" */
+	const char *name;      /* NULL: the host's name */
+	int concurrency;       /* 0: 1 */
+	const char *tools_dir; /* folder of `pulumi` and its language hosts; NULL: where `pulumi` of our PATH lies */
+	const char
+		*executor; /* the program; NULL: `slipway-executor` beside our own program, else ../libexec/slipway */
+	bool allow_insecure_sources; /* runs may clone file:// and plain http:// repositories, and local paths */
+	bool dev;		     /* process isolation is allowed as a last resort */
+	bool die_with_parent;	     /* SIGTERM to ourselves when the process that started us ends */
+	int grace_s;		     /* how long running deployments may go on after SIGTERM; 0: 30 */
+};
+
+bool agent_isolation_parse(const char *text, enum agent_isolation *ret);
+const char *agent_isolation_name(enum agent_isolation isolation);
+
+/*
+ * Runs until SIGTERM or SIGINT: then nothing more is claimed, running deployments may finish for grace_s seconds, are
+ * cancelled after that and reported as failed. A second signal kills them. Must be called from a process with one
+ * thread (it blocks signals for the threads that it starts) and returns after all of them have ended. 0: stopped as
+ * asked; else why it could not start (ERR_UNAUTHORIZED: the server refuses the token; ERR_CONFLICT: the work directory
+ * is in use; ERR_NOT_BUILT: docker).
+ */
+int agent_main(const struct agent_config *config, struct err *e);
+
+#endif

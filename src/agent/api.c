@@ -1,0 +1,224 @@
+#include "agent/api.h"
+
+#include <stdio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+
+#define CALL_TIMEOUT_MS 30000
+/* Below this compression saves no packet. */
+#define GZIP_MIN_BYTES 2048
+
+int api_init(struct api *api, const char *server_url, const char *token, struct err *e)
+{
+	struct http_client_config config = { .base_url = server_url,
+					     .token = token,
+					     .user_agent = "slipway-agent/" SLIPWAY_VERSION,
+					     .connect_timeout_ms = 10000 };
+	*api = (struct api){ .gzip = !strstr(server_url, "://127.") && !strstr(server_url, "://localhost") &&
+				     !strstr(server_url, "://[::1]") };
+	return http_client_new(&config, &api->client, e);
+}
+
+void api_done(struct api *api)
+{
+	http_client_free(api->client);
+	api->client = NULL;
+}
+
+bool api_is_transient(int r)
+{
+	switch (-r) {
+	case ERR_UNAVAILABLE:
+	case ERR_TIMEOUT:
+	case ERR_INTERNAL:
+	case ERR_TOO_MANY:
+	case ERR_NO_SPACE:
+	case ERR_NO_MEMORY:
+	case ERR_IO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int status_error(const struct http_client_response *rs, struct arena *a, struct err *e)
+{
+	struct json root;
+	const char *message = NULL;
+	if (json_check(rs->body, &root, NULL) == 0)
+		message = json_cstr(json_get(root, "message"), a);
+	enum err_code code = err_from_http_status(rs->status);
+	if (rs->status >= 500)
+		code = ERR_UNAVAILABLE;
+	return err_set(e, code, "the server answered %d: %s", rs->status, message ? message : "no reason given");
+}
+
+static int call(struct api *api, const struct http_client_request *base, struct arena *a,
+		struct http_client_response *rs, struct err *e)
+{
+	struct http_client_request rq = *base;
+	if (!rq.timeout_ms)
+		rq.timeout_ms = CALL_TIMEOUT_MS;
+	rq.gzip = api->gzip && rq.body.n >= GZIP_MIN_BYTES;
+	rq.cancelled = api->cancelled;
+	rq.cancelled_arg = api->cancelled_arg;
+	int r = http_client_send(api->client, &rq, a, rs, e);
+	return r < 0 ? r : rs->status >= 400 ? status_error(rs, a, e) : 0;
+}
+
+static int answer(const struct http_client_response *rs, struct json *ret, struct err *e)
+{
+	int r = json_check(rs->body, ret, e);
+	return r < 0 ? err_set(e, ERR_UNAVAILABLE, "the server's answer is not JSON: is the address right?") : 0;
+}
+
+static bool take(struct json root, const char *key, struct arena *a, char *to, size_t size)
+{
+	const char *text = json_cstr(json_get(root, key), a);
+	return text && text[0] && (size_t)snprintf(to, size, "%s", text) < size;
+}
+
+int api_poll(struct api *api, const struct api_identity *identity, int wait_s, struct api_claim *ret,
+	     int *ret_retry_after_s, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	struct utsname u;
+	arena_init(&a, MIB);
+	uname(&u);
+	const char *machine = streq(u.machine, "x86_64") ? "amd64" : streq(u.machine, "aarch64") ? "arm64" : u.machine;
+	const char *headers[] = { arena_printf(&a, "Prefer: wait=%d", wait_s),
+				  arena_printf(&a, "Slipway-Agent-Name: %s", identity->name),
+				  arena_printf(&a, "Slipway-Agent-Hostname: %s", identity->hostname),
+				  arena_printf(&a, "Slipway-Agent-Pid: %d", (int)getpid()),
+				  arena_printf(&a, "Slipway-Agent-Platform: linux/%s", machine),
+				  "Slipway-Agent-Version: " SLIPWAY_VERSION,
+				  arena_printf(&a, "Slipway-Agent-Isolation: %s", identity->isolation),
+				  NULL };
+	struct http_client_request rq = {
+		.method = "GET", .path = "/api/deployments/poll", .headers = headers, .timeout_ms = (wait_s + 30) * 1000
+	};
+	struct http_client_response rs;
+	struct json root;
+	if (arena_failed(&a))
+		return err_nomem(e);
+	int r = call(api, &rq, &a, &rs, e);
+	if (r < 0)
+		return r;
+	*ret_retry_after_s = rs.retry_after_s;
+	if (rs.status == 204)
+		return 0;
+	r = answer(&rs, &root, e);
+	if (r < 0)
+		return r;
+	struct api_claim claim;
+	if (!take(root, "deploymentID", &a, claim.deployment, sizeof(claim.deployment)) ||
+	    !take(root, "jobToken", &a, claim.token, sizeof(claim.token)) ||
+	    !json_int64(json_get(root, "attempt"), &claim.attempt) ||
+	    strspn(claim.deployment, "0123456789abcdefABCDEF-") != strlen(claim.deployment))
+		return err_set(e, ERR_UNAVAILABLE, "the server's claim is incomplete: is it a Slipway server?");
+	*ret = claim;
+	return 1;
+}
+
+int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e)
+{
+	struct http_client_request rq = { .method = "GET",
+					  .path = arena_printf(a, "/api/runner/%s/order?attempt=%lld", api->deployment,
+							       (long long)api->attempt) };
+	struct http_client_response rs;
+	struct json root;
+	if (!rq.path)
+		return err_nomem(e);
+	int r = call(api, &rq, a, &rs, e);
+	if (r == 0)
+		r = answer(&rs, &root, e);
+	return r < 0 ? r : order_decode(root, a, ret, e);
+}
+
+/* POSTs {"attempt":N, <what the caller wrote>} and gives the answer, absent when there is none. */
+static int post(struct api *api, const char *what, struct buf *body, struct arena *a, struct json *ret_root,
+		struct err *e)
+{
+	struct http_client_request rq = { .method = "POST",
+					  .path = arena_printf(a, "/api/runner/%s/%s", api->deployment, what) };
+	struct http_client_response rs;
+	int r = buf_check(body, what, e);
+	if (r < 0 || !rq.path)
+		return r < 0 ? r : err_nomem(e);
+	rq.body = buf_str(body);
+	r = call(api, &rq, a, &rs, e);
+	if (r == 0 && ret_root && rs.body.n)
+		r = answer(&rs, ret_root, e);
+	return r;
+}
+
+static void begin(struct api *api, struct buf *b, struct json_writer *w)
+{
+	jw_init(w, b);
+	jw_object(w);
+	jw_kv_int(w, "attempt", api->attempt);
+}
+
+int api_heartbeat(struct api *api, bool *ret_cancel, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	_cleanup_buf_ struct buf b;
+	struct json_writer w;
+	struct json root = JSON_ABSENT;
+	arena_init(&a, MIB);
+	buf_init(&b, KIB);
+	begin(api, &b, &w);
+	jw_object_end(&w);
+	int r = post(api, "heartbeat", &b, &a, &root, e);
+	if (r == 0)
+		*ret_cancel = json_is_true(json_get(root, "cancel"));
+	return r;
+}
+
+int api_step(struct api *api, int step, const char *name, const char *status, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	_cleanup_buf_ struct buf b;
+	struct json_writer w;
+	arena_init(&a, MIB);
+	buf_init(&b, 4 * KIB);
+	begin(api, &b, &w);
+	jw_kv_int(&w, "step", step);
+	jw_kv_string(&w, "name", name);
+	jw_kv_string(&w, "status", status);
+	jw_object_end(&w);
+	return post(api, "steps", &b, &a, NULL, e);
+}
+
+int api_log(struct api *api, int step, int64_t offset, struct str lines, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	_cleanup_buf_ struct buf b;
+	struct json_writer w;
+	arena_init(&a, MIB);
+	buf_init(&b, LOG_APPEND_BYTES);
+	begin(api, &b, &w);
+	jw_kv_int(&w, "step", step);
+	jw_kv_int(&w, "offset", offset);
+	jw_key(&w, "lines");
+	buf_addc(&b, '[');
+	buf_add_str(&b, lines);
+	buf_adds(&b, "]}");
+	return post(api, "log", &b, &a, NULL, e);
+}
+
+int api_finish(struct api *api, bool succeeded, const char *message, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	_cleanup_buf_ struct buf b;
+	struct json_writer w;
+	arena_init(&a, MIB);
+	buf_init(&b, 16 * KIB);
+	begin(api, &b, &w);
+	jw_kv_string(&w, "status", succeeded ? "succeeded" : "failed");
+	jw_kv_string(&w, "message", message);
+	jw_object_end(&w);
+	return post(api, "finish", &b, &a, NULL, e);
+}

@@ -1,0 +1,50 @@
+/*
+ * api.h: the calls of the runner protocol, one attempt each. A struct api belongs to one thread; each thread that
+ * talks for a job makes its own.
+ */
+#ifndef SLIPWAY_AGENT_API_H
+#define SLIPWAY_AGENT_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/order.h"
+#include "http/client.h"
+
+struct api {
+	struct http_client *client;
+	char deployment[64];
+	int64_t attempt;
+	bool gzip; /* the server is on another machine: bytes cost more than cycles */
+	bool (*cancelled)(void *arg);
+	void *cancelled_arg;
+};
+
+struct api_claim {
+	char deployment[64];
+	char token[256];
+	int64_t attempt;
+};
+
+/* What a pool sees of its agents. */
+struct api_identity {
+	const char *name, *hostname, *isolation;
+};
+
+/* `token` is the pool's or the runner's. */
+int api_init(struct api *api, const char *server_url, const char *token, struct err *e);
+void api_done(struct api *api);
+/* 1: claimed; 0: nothing to do, *ret_retry_after_s may say when to come back (-1: it does not). */
+int api_poll(struct api *api, const struct api_identity *identity, int wait_s, struct api_claim *ret,
+	     int *ret_retry_after_s, struct err *e);
+int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e);
+int api_heartbeat(struct api *api, bool *ret_cancel, struct err *e);
+int api_step(struct api *api, int step, const char *name, const char *status, struct err *e);
+/* `lines` is the inside of the JSON array. */
+int api_log(struct api *api, int step, int64_t offset, struct str lines, struct err *e);
+int api_finish(struct api *api, bool succeeded, const char *message, struct err *e);
+
+/* The same call may succeed later: the server is away, overloaded, or out of something. */
+bool api_is_transient(int r);
+
+#endif

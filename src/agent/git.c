@@ -1,0 +1,427 @@
+#include "agent/git.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "os/file.h"
+
+#define TAIL_MAX_BYTES (16 * KIB)
+#define ARGUMENTS_MAX 64
+#define KNOWN_HOSTS_MAX_BYTES (4 * MIB)
+
+static const char *const options[] = {
+	"core.hooksPath=/dev/null",
+	"core.fsmonitor=false",
+	"protocol.allow=never",
+	"protocol.https.allow=always",
+	"protocol.ssh.allow=always",
+	"http.followRedirects=initial",
+	/* A transfer that stands still is over; the deadline is for those that crawl. */
+	"http.lowSpeedLimit=1000",
+	"http.lowSpeedTime=60",
+	"credential.helper=",
+	"gc.auto=0",
+	"maintenance.auto=false",
+	"advice.detachedHead=false",
+	"init.defaultBranch=main",
+	"submodule.recurse=false",
+};
+
+static const char *const insecure_options[] = { "protocol.file.allow=always", "protocol.http.allow=always" };
+
+/* What git, ssh and libcurl need of the agent's own environment. */
+static const char *const passed_on[] = {
+	"PATH",	    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY",	 "https_proxy",	 "NO_PROXY",
+	"no_proxy", "ALL_PROXY",  "all_proxy",	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO",
+};
+
+/* Answers git and ssh. A submodule of another host asks with another name, and gets nothing. */
+static const char askpass[] = "#!/bin/sh\n"
+			      "d=${0%/*}\n"
+			      "s=$(cat \"$d/scheme\") h=$(cat \"$d/host\")\n"
+			      "case $1 in\n"
+			      "\"Username for '$s://$h': \") f=username ;;\n"
+			      "\"Password for '$s://\"*\"@$h': \") f=password ;;\n"
+			      "'Enter passphrase for '*) f=passphrase ;;\n"
+			      "*) exit 1 ;;\n"
+			      "esac\n"
+			      "[ -f \"$d/$f\" ] && cat \"$d/$f\"\n";
+
+static bool is_http(const struct git_config *c)
+{
+	return c->url.scheme == SOURCE_HTTPS || c->url.scheme == SOURCE_HTTP;
+}
+
+/* Precedence of features §2.8; what the URL itself carries comes last. */
+static void http_credentials(const struct git_config *c, const char **ret_user, const char **ret_password)
+{
+	const char *user = c->url.user;
+	const char *password = c->url.password;
+	if (c->auth.access_token) {
+		password = c->auth.access_token;
+		user = user ? user : "x-access-token";
+	} else if (c->auth.user_name || c->auth.password) {
+		user = c->auth.user_name ? c->auth.user_name : user;
+		password = c->auth.password ? c->auth.password : password;
+	} else if (user && !password) {
+		/* https://TOKEN@host */
+		password = user;
+	}
+	*ret_user = user;
+	*ret_password = password;
+}
+
+static int write_private(struct git *g, const char *name, struct str bytes, mode_t mode, struct err *e)
+{
+	const char *path = arena_printf(g->a, "%s/git/%s", g->config->dir, name);
+	return path ? file_write_new(path, bytes, mode, e) : err_nomem(e);
+}
+
+static int write_line(struct git *g, const char *name, const char *text, struct err *e)
+{
+	const char *line = text ? arena_printf(g->a, "%s\n", text) : NULL;
+	if (!text)
+		return 0;
+	return line ? write_private(g, name, str_of(line), 0600, e) : err_nomem(e);
+}
+
+/* Keys that were pasted somewhere have lost their last line break, or gained carriage returns; ssh takes neither. */
+static int write_key(struct git *g, struct err *e)
+{
+	_cleanup_buf_ struct buf b;
+	buf_init(&b, MIB);
+	for (const char *p = g->config->auth.ssh_private_key; *p; p++) {
+		if (*p != '\r')
+			buf_addc(&b, *p);
+	}
+	if (b.len && b.data[b.len - 1] != '\n')
+		buf_addc(&b, '\n');
+	int r = buf_check(&b, "the ssh key", e);
+	if (r == 0)
+		r = write_private(g, "key", buf_str(&b), 0600, e);
+	if (b.data)
+		explicit_bzero(b.data, b.cap);
+	return r;
+}
+
+static int write_credentials(struct git *g, struct err *e)
+{
+	const struct git_config *c = g->config;
+	const char *user = NULL, *password = NULL;
+	int r = write_private(g, "askpass", str_of(askpass), 0700, e);
+	if (r == 0)
+		r = write_line(g, "scheme", c->url.scheme == SOURCE_HTTP ? "http" : "https", e);
+	if (r == 0)
+		r = write_line(g, "host", is_http(c) ? c->url.host : "none", e);
+	if (is_http(c))
+		http_credentials(c, &user, &password);
+	if (r == 0)
+		r = write_line(g, "username", user, e);
+	if (r == 0)
+		r = write_line(g, "password", password, e);
+	if (r == 0 && c->auth.ssh_private_key)
+		r = write_key(g, e);
+	return r < 0 ? r : write_line(g, "passphrase", c->auth.ssh_password, e);
+}
+
+/* ssh wants to know who its user is, and starts for nobody else. */
+static int write_passwd(struct git *g, struct err *e)
+{
+	const struct git_config *c = g->config;
+	const char *text =
+		arena_printf(g->a, "root:x:0:0:root:/root:/bin/sh\nslipway:x:%u:%u:run:%s/git/home:/bin/sh\n",
+			     (unsigned)c->uid, (unsigned)c->gid, g->base);
+	return text ? write_private(g, "passwd", str_of(text), 0644, e) : err_nomem(e);
+}
+
+static const char *ssh_command(struct git *g)
+{
+	const char *d = g->base;
+	const struct order_auth *auth = &g->config->auth;
+	return arena_printf(g->a,
+			    "ssh -F /dev/null%s%s%s -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new "
+			    "-o UserKnownHostsFile=%s/git/known_hosts -o ConnectTimeout=30 -o ServerAliveInterval=15 "
+			    "-o PreferredAuthentications=publickey -o ForwardAgent=no -o PermitLocalCommand=no%s",
+			    auth->ssh_private_key ? " -i " : "", auth->ssh_private_key ? d : "",
+			    auth->ssh_private_key ? "/git/key" : "", d, auth->ssh_password ? "" : " -o BatchMode=yes");
+}
+
+static int make_environment(struct git *g, struct err *e)
+{
+	struct arena *a = g->a;
+	bool insecure = g->config->insecure;
+	const char *askpass_path = arena_printf(a, "%s/git/askpass", g->base);
+	const char *own[] = {
+		arena_printf(a, "HOME=%s/git/home", g->base),
+		arena_printf(a, "GIT_CONFIG_GLOBAL=%s/git/config", g->base),
+		arena_printf(a, "GIT_ASKPASS=%s", askpass_path),
+		arena_printf(a, "SSH_ASKPASS=%s", askpass_path),
+		arena_printf(a, "GIT_SSH_COMMAND=%s", ssh_command(g)),
+		insecure ? "GIT_ALLOW_PROTOCOL=https:ssh:http:file" : "GIT_ALLOW_PROTOCOL=https:ssh",
+		"SSH_ASKPASS_REQUIRE=force",
+		"DISPLAY=none:0", /* older ssh asks by a program only if there is a display */
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_ATTR_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0",
+		"LC_ALL=C", /* git_failure_is_transient reads it */
+	};
+	const char **list = arena_array(a, ARRAY_SIZE(own) + ARRAY_SIZE(passed_on) + 1, sizeof(*list));
+	size_t n = 0;
+	for (size_t i = 0; list && i < ARRAY_SIZE(own); i++)
+		list[n++] = own[i];
+	for (size_t i = 0; list && i < ARRAY_SIZE(passed_on); i++) {
+		const char *value = getenv(passed_on[i]);
+		if (value)
+			list[n++] = arena_printf(a, "%s=%s", passed_on[i], value);
+	}
+	g->env = list;
+	return arena_failed(a) ? err_nomem(e) : 0;
+}
+
+int git_init(struct git *g, const struct git_config *config, struct arena *a, struct err *e)
+{
+	*g = (struct git){ .config = config, .a = a, .base = config->drop ? PROCESS_STAGE : config->dir };
+	buf_init(&g->tail, TAIL_MAX_BYTES);
+	struct str hosts = STR("");
+	/* A repository of the file system belongs to whom it belongs; the operator has allowed it. */
+	struct str global = config->insecure ? STR("[safe]\n\tdirectory = *\n") : STR("");
+	int r = file_mkdir_p(arena_printf(a, "%s/git/home", config->dir), 0700, e);
+	if (r == 0)
+		r = write_private(g, "config", global, 0600, e);
+	if (r == 0)
+		r = write_passwd(g, e);
+	if (r == 0)
+		r = write_credentials(g, e);
+	if (r == 0 && config->known_hosts)
+		(void)file_read(a, config->known_hosts, KNOWN_HOSTS_MAX_BYTES, &hosts, NULL);
+	if (r == 0)
+		r = write_private(g, "known_hosts", hosts, 0600, e);
+	if (r == 0 && config->drop)
+		r = file_chown_tree(arena_printf(a, "%s/git", config->dir), config->uid, config->gid, e);
+	return r < 0 ? r : make_environment(g, e);
+}
+
+/* The lines that ssh added go to the agent's own file. Slots come one after the other. */
+static void keep_known_hosts(struct git *g)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	const struct git_config *c = g->config;
+	_cleanup_arena_ struct arena a;
+	struct str before = STR(""), after, rest;
+	arena_init(&a, 4 * KNOWN_HOSTS_MAX_BYTES);
+	if (!c->known_hosts || c->url.scheme != SOURCE_SSH ||
+	    file_read(&a, arena_printf(&a, "%s/git/known_hosts", c->dir), KNOWN_HOSTS_MAX_BYTES, &after, NULL) < 0)
+		return;
+	pthread_mutex_lock(&lock);
+	(void)file_read(&a, c->known_hosts, KNOWN_HOSTS_MAX_BYTES, &before, NULL);
+	_cleanup_buf_ struct buf b;
+	buf_init(&b, 2 * KNOWN_HOSTS_MAX_BYTES);
+	buf_add_str(&b, before);
+	for (rest = after; rest.p && rest.n;) {
+		struct str line = str_cut(rest, '\n', &rest);
+		if (line.n && (!before.n || !memmem(before.p, before.n, line.p, line.n)))
+			buf_addf(&b, "%.*s\n", STR_ARG(line));
+	}
+	if (b.len > before.n && !buf_failed(&b))
+		(void)file_write_atomic(c->known_hosts, buf_str(&b), 0600, NULL);
+	pthread_mutex_unlock(&lock);
+}
+
+void git_done(struct git *g)
+{
+	if (!g->config)
+		return;
+	keep_known_hosts(g);
+	const char *private = arena_printf(g->a, "%s/git", g->config->dir);
+	if (private)
+		(void)file_remove_tree(private, NULL);
+	buf_done(&g->tail);
+	g->config = NULL;
+}
+
+static const char *const *arguments(struct git *g, const char *const *args)
+{
+	const char **list = arena_array(g->a, ARGUMENTS_MAX, sizeof(*list));
+	size_t n = 0;
+	if (!list)
+		return NULL;
+	list[n++] = "git";
+	list[n++] = "-C";
+	list[n++] = arena_printf(g->a, "%s/tree", g->base);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		list[n++] = "-c";
+		list[n++] = options[i];
+	}
+	for (size_t i = 0; g->config->insecure && i < ARRAY_SIZE(insecure_options); i++) {
+		list[n++] = "-c";
+		list[n++] = insecure_options[i];
+	}
+	for (size_t i = 0; args[i]; i++) {
+		BUG_ON(n + 1 >= ARGUMENTS_MAX);
+		list[n++] = args[i];
+	}
+	return arena_failed(g->a) ? NULL : list;
+}
+
+static void keep_tail(struct git *g, const char *p, size_t n)
+{
+	if (n > TAIL_MAX_BYTES) {
+		p += n - TAIL_MAX_BYTES;
+		n = TAIL_MAX_BYTES;
+	}
+	if (g->tail.len + n > TAIL_MAX_BYTES)
+		buf_consume(&g->tail, g->tail.len + n - TAIL_MAX_BYTES);
+	buf_add(&g->tail, p, n);
+}
+
+/* git's own last word: the last line that names a fault, else the last line. */
+static int git_error(struct git *g, const char *verb, struct err *e)
+{
+	struct str rest = buf_str(&g->tail), last = STR("no reason given"), fault = STR_NULL;
+	while (rest.p) {
+		struct str line = str_trim(str_cut(rest, '\n', &rest));
+		if (line.n)
+			last = line;
+		if (str_starts_with(line, "fatal: ") || str_starts_with(line, "error: ") ||
+		    str_starts_with(line, "ERROR: "))
+			fault = fault.p && str_starts_with(line, "fatal: Could not read from remote") ? fault : line;
+	}
+	if (fault.p)
+		last = fault;
+	if (last.n > 400)
+		last.n = 400;
+	return err_set(e, ERR_BAD_REQUEST, "git %s failed: %.*s", verb, STR_ARG(last));
+}
+
+/* Reads until the process has ended. */
+static int follow(struct git *g, struct process *p, int in, bool quiet, struct process_status *ret, struct err *e)
+{
+	const struct git_config *c = g->config;
+	char chunk[16 * KIB];
+	for (bool open = true;;) {
+		struct pollfd watch[] = { { .fd = open ? in : -1, .events = POLLIN },
+					  { .fd = p->pidfd, .events = POLLIN },
+					  { .fd = c->wake_fd, .events = POLLIN } };
+		int64_t left = c->deadline_us - clock_mono_us();
+		if (c->stopped(c->arg))
+			return err_set(e, ERR_CANCELLED, "cancelled");
+		if (left <= 0)
+			return err_set(e, ERR_TIMEOUT, "git took too long");
+		poll(watch, ARRAY_SIZE(watch), left > 500 * US_PER_MS ? 500 : (int)(left / US_PER_MS) + 1);
+		if (watch[0].revents) {
+			ssize_t n = read(in, chunk, sizeof(chunk));
+			if (n <= 0) {
+				open = false;
+				continue;
+			}
+			keep_tail(g, chunk, (size_t)n);
+			if (!quiet)
+				c->output(c->arg, (struct str){ chunk, (size_t)n });
+		} else {
+			int r = process_wait(p, 0, ret, e);
+			if (r != 0)
+				return r < 0 ? r : 0;
+			if (watch[2].revents)
+				poll(NULL, 0, 50); /* its owner reads it; do not spin meanwhile */
+		}
+	}
+}
+
+int git_run(struct git *g, const char *const *args, bool quiet, struct err *e)
+{
+	const struct git_config *c = g->config;
+	const struct process_mount mounts[] = {
+		{ .source = arena_printf(g->a, "%s/tree", c->dir), .target = "tree" },
+		{ .source = arena_printf(g->a, "%s/git", c->dir), .target = "git" },
+		{ .source = arena_printf(g->a, "%s/git/passwd", c->dir),
+		  .target = "/etc/passwd",
+		  .is_file = true,
+		  .read_only = true },
+	};
+	const struct process_limit no_core = { RLIMIT_CORE, 0 };
+	int fds[2];
+	const char *const *argv = arguments(g, args);
+	if (!argv || arena_failed(g->a))
+		return err_nomem(e);
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return err_errno(e, "cannot make a pipe");
+	struct process_config config = { .argv = argv,
+					 .envp = g->env,
+					 .cwd = "/",
+					 .stdin_fd = -1,
+					 .stdout_fd = fds[1],
+					 .stderr_fd = fds[1],
+					 .new_session = true,
+					 .death_signal = SIGKILL,
+					 .drop = c->drop,
+					 .uid = c->uid,
+					 .gid = c->gid,
+					 .limits = &no_core,
+					 .limit_count = 1,
+					 .mounts = mounts,
+					 .mount_count = c->drop ? ARRAY_SIZE(mounts) : 0 };
+	struct process p = PROCESS_NONE;
+	struct process_status s;
+	int r = process_spawn(&config, &p, e);
+	close(fds[1]);
+	_cleanup_close_ int in = fds[0];
+	if (r == -ERR_NOT_FOUND)
+		return err_set(e, ERR_NOT_FOUND, "git is not installed on this runner");
+	if (r < 0)
+		return r;
+	buf_reset(&g->tail);
+	r = follow(g, &p, in, quiet, &s, e);
+	process_kill(&p);
+	if (r == 0 && (s.signalled || s.code != 0))
+		r = git_error(g, args[0], e);
+	return r;
+}
+
+bool git_failure_is_transient(struct str output)
+{
+	static const char *const permanent[] = {
+		"Authentication failed",
+		"could not read Username",
+		"could not read Password",
+		"Permission denied",
+		"epository not found",
+		"epository '",
+		"does not appear to be a git repository",
+		"find remote ref",
+		"Host key verification failed",
+		"REMOTE HOST IDENTIFICATION HAS CHANGED",
+		"returned error: 400",
+		"returned error: 401",
+		"returned error: 403",
+		"returned error: 404",
+		"dubious ownership",
+		"does not exist",
+		"not allowed",
+		"not supported",
+		"SSL certificate problem",
+		"No such file or directory",
+		"not our ref",
+		"unadvertised object",
+		"No space left on device",
+		"not a tree",
+		"reference is not a tree",
+		"did not match",
+		"Access denied",
+		"HTTP Basic: Access denied",
+		"Invalid username or",
+		"Load key",
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(permanent); i++) {
+		if (output.n && memmem(output.p, output.n, permanent[i], strlen(permanent[i])))
+			return false;
+	}
+	return true;
+}

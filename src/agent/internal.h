@@ -1,0 +1,141 @@
+/*
+ * internal.h: the agent as its own files see it. One struct agent per process; after agent_main has filled it, only the
+ * atomics change. A struct job belongs to its slot's thread; what its other threads touch is atomic or has a lock.
+ */
+#ifndef SLIPWAY_AGENT_INTERNAL_H
+#define SLIPWAY_AGENT_INTERNAL_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "agent/agent.h"
+#include "agent/api.h"
+#include "agent/lines.h"
+#include "agent/upload.h"
+#include "os/process.h"
+
+/* The user of slot N is SLOT_UID_FIRST + N: above the ranges of Debian's and Ubuntu's users and services, below 65534. */
+#define SLOT_UID_FIRST 64800
+#define CONCURRENCY_MAX 100
+
+struct agent {
+	const struct agent_config *config;
+	const char *server_url;
+	const char *token;
+	const char *name;
+	char hostname[256];
+	const char *work_dir; /* absolute */
+	const char *jobs_dir; /* below it */
+	const char *known_hosts;
+	const char *tools_dir; /* NULL: there is no pulumi */
+	const char *executor;
+	const char *bwrap;
+	const char *path;		/* our PATH */
+	enum agent_isolation isolation; /* BUBBLEWRAP or PROCESS */
+	pid_t parent;
+	bool root;
+	bool insecure;
+	_Atomic int stopping;	      /* 0, 1: after the grace period, 2: at once */
+	_Atomic int64_t stop_mono_us; /* when running deployments are cancelled */
+	_Atomic bool refused;	      /* the server does not know our token (first poll) */
+};
+
+/* --- isolate.c --- */
+struct isolate_config {
+	const char *dir; /* the job's folder: tree/ is the checkout */
+	uid_t uid;
+	gid_t gid;
+	const char *const *arguments; /* of the executor */
+	int plan_fd;		      /* -1: none */
+	int frame_fd;		      /* -1: none */
+	int control_fd;		      /* -1: none */
+	int stdout_fd;		      /* -1: none */
+	int stderr_fd;		      /* -1: none */
+};
+
+/* Chooses the level that config asks for; probes bubblewrap. The error says what to do. */
+int isolate_choose(struct agent *agent, struct err *e);
+/* Starts the executor. The caller's thread must live as long as it. */
+int isolate_start(const struct agent *agent, const struct isolate_config *c, struct process *ret, struct err *e);
+/* Kills it with everything that it has started. */
+void isolate_kill(const struct agent *agent, struct process *p);
+/* Whether runs have a user of their own. */
+bool isolate_drops(const struct agent *agent);
+/* What it protects and what not: lines for the log of each run. NULL-terminated. */
+const char *const *isolate_text(const struct agent *agent);
+
+/* --- tools.c --- */
+int tools_find(struct agent *agent, struct arena *a, struct err *e);
+/* "v3.259.0" of the pulumi in tools_dir, or NULL. */
+const char *tools_pulumi_version(const struct agent *agent, struct arena *a);
+
+/* --- heart.c: heartbeats, by a thread of their own --- */
+struct heart;
+struct heart_state {
+	_Atomic bool cancel; /* somebody wants the deployment to stop */
+	_Atomic bool lost;   /* the attempt is no longer ours */
+};
+int heart_start(const char *server_url, const struct api_claim *claim, int interval_s, int wake_fd,
+		struct heart_state *state, struct heart **ret, struct err *e);
+void heart_stop(struct heart *h);
+
+/* --- job.c --- */
+enum job_stop {
+	JOB_RUNS,
+	JOB_CANCELLED,	   /* by a user */
+	JOB_DEADLINE,	   /* its time limit */
+	JOB_RUNNER_STOPS,  /* SIGTERM and the grace period is over */
+	JOB_KILL_RUNNER,   /* second SIGTERM: at once */
+	JOB_KILL_LOST,	   /* lease lost: at once, and silently */
+	JOB_KILL_REFUSED,  /* the server does not take our log: at once */
+	JOB_KILL_OVERTIME, /* was asked to stop long ago */
+};
+
+struct job {
+	const struct agent *agent;
+	int slot;
+	struct api_claim claim;
+	struct api api;
+	struct arena arena;
+	struct order order;
+	const char *dir;
+	uid_t uid;
+	gid_t gid;
+	const char *repo_dir;
+	struct mask_set *mask;
+	struct upload *upload;
+	struct heart *heart;
+	struct heart_state state;
+	int wake_fd;
+	int64_t deadline_us;
+	int64_t stop_since_us; /* when job_stop first said to stop; 0: not yet */
+	int step;	       /* number of the running or last step, -1: none yet */
+	char step_name[128];
+	bool step_open;
+	struct lines lines;
+	struct err failure; /* why the deployment failed; code 0: it did not */
+};
+
+/* Runs a claimed deployment from its order to its finish. */
+void job_run(const struct agent *agent, int slot, const struct api_claim *claim);
+/* Whether, and why, it has to stop. */
+enum job_stop job_stop(struct job *j);
+bool job_stop_is_kill(enum job_stop s);
+
+/* --- job_log.c: steps and lines --- */
+void job_step_begin(struct job *j, const char *name);
+void job_step_end(struct job *j, bool ok);
+/* A step that will not run. */
+void job_step_skipped(struct job *j, const char *name);
+void job_line(struct job *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void job_output(struct job *j, struct str bytes);
+/* All secrets of the order into j->mask. *ret_short names the variables whose values are too short to mask. */
+int job_mask_init(struct job *j, struct buf *ret_short, struct err *e);
+
+/* --- job_run.c: the executor's part --- */
+int job_execute(struct job *j, struct err *e);
+
+/* --- plan_write.c --- */
+int plan_write(struct job *j, struct buf *out, struct err *e);
+
+#endif

@@ -1,0 +1,290 @@
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "agent/internal.h"
+#include "agent/source.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "os/file.h"
+
+/* The claim is taken back after 15 s (runner-protocol "Work order"). */
+#define ORDER_PATIENCE_US (12 * US_PER_S)
+/* The ladder of a cancel ends after 40 s; beyond this something is stuck. */
+#define OVERTIME_US (75 * US_PER_S)
+/* How long the result is kept for a server that is away: about the runner time-out. */
+#define FINISH_PATIENCE_MS (10 * 60 * 1000)
+#define KILLED_PATIENCE_MS 3000
+/* After the grace period of a stop: the cancel's ladder, and a word to the server. */
+#define STOP_PATIENCE_US (50 * US_PER_S)
+#define HEARTBEAT_MAX_S 5
+
+bool job_stop_is_kill(enum job_stop s)
+{
+	return s >= JOB_KILL_RUNNER;
+}
+
+enum job_stop job_stop(struct job *j)
+{
+	const struct agent *agent = j->agent;
+	enum upload_state upload = upload_state(j->upload, NULL);
+	int64_t now = clock_mono_us();
+	int stopping = agent->stopping;
+	if (j->state.lost || upload == UPLOAD_LOST)
+		return JOB_KILL_LOST;
+	if (upload == UPLOAD_REFUSED)
+		return JOB_KILL_REFUSED;
+	if (stopping >= 2)
+		return JOB_KILL_RUNNER;
+	enum job_stop s = j->state.cancel			  ? JOB_CANCELLED
+			  : now > j->deadline_us		  ? JOB_DEADLINE
+			  : stopping && now > agent->stop_mono_us ? JOB_RUNNER_STOPS
+								  : JOB_RUNS;
+	if (s != JOB_RUNS && !j->stop_since_us)
+		j->stop_since_us = now;
+	return j->stop_since_us && now > j->stop_since_us + OVERTIME_US ? JOB_KILL_OVERTIME : s;
+}
+
+/* A stop explains a failure better than what it broke. */
+static void explain_stop(struct job *j, struct err *e)
+{
+	enum job_stop s = job_stop(j);
+	struct err why = { 0 };
+	if (s == JOB_CANCELLED)
+		err_set(e, ERR_CANCELLED, "the deployment was cancelled");
+	else if (s == JOB_DEADLINE)
+		err_set(e, ERR_TIMEOUT, "the deployment exceeded its time limit of %lld seconds",
+			(long long)j->order.timeout_s);
+	else if (s == JOB_RUNNER_STOPS || s == JOB_KILL_RUNNER)
+		err_set(e, ERR_CANCELLED, "the runner was stopped while the deployment ran");
+	else if (s == JOB_KILL_OVERTIME)
+		err_set(e, ERR_TIMEOUT, "the deployment did not end when it was asked to, and was killed");
+	else if (s == JOB_KILL_REFUSED && upload_state(j->upload, &why) != UPLOAD_GOING)
+		err_set(e, ERR_INTERNAL, "the server did not take the log: %s", why.message);
+}
+
+static int fetch_order(struct job *j, struct err *e)
+{
+	int64_t until = clock_mono_us() + ORDER_PATIENCE_US;
+	for (int pause_ms = 100;; pause_ms *= 2) {
+		int r = api_order(&j->api, &j->arena, &j->order, e);
+		if (r == 0 || !api_is_transient(r) || clock_mono_us() + pause_ms * US_PER_MS > until)
+			return r;
+		poll(NULL, 0, pause_ms);
+	}
+}
+
+static int make_dir(struct job *j, struct err *e)
+{
+	static const char *const parts[] = { "tree", "home", "tmp" };
+	j->dir = arena_printf(&j->arena, "%s/%s-%lld", j->agent->jobs_dir, j->claim.deployment,
+			      (long long)j->claim.attempt);
+	int r = j->dir ? file_remove_tree(j->dir, e) : err_nomem(e);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++)
+		r = file_mkdir_p(arena_printf(&j->arena, "%s/%s", j->dir, parts[i]), 0700, e);
+	if (r == 0 && isolate_drops(j->agent))
+		r = file_chown_tree(arena_printf(&j->arena, "%s/tree", j->dir), j->uid, j->gid, e);
+	return r;
+}
+
+/* What was killed may take a moment to be gone, and to stop making files. */
+static void remove_dir(struct job *j)
+{
+	struct err e = { 0 };
+	int r = j->dir ? file_remove_tree(j->dir, &e) : 0;
+	for (int tries = 0; r < 0 && tries < 50; tries++) {
+		poll(NULL, 0, 20);
+		r = file_remove_tree(j->dir, &e);
+	}
+	if (r < 0)
+		log_warn("agent", "%s: %s", j->claim.deployment, e.message);
+}
+
+static int set_up(struct job *j, const struct buf *unmasked, struct err *e)
+{
+	const struct order *o = &j->order;
+	job_line(j, "Preparing environment");
+	job_line(j, "Stack %s/%s/%s, operation %s, deployment %lld%s%s", o->organization, o->project, o->stack,
+		 o->operation, (long long)o->version, o->requested_by[0] ? ", asked for by " : "", o->requested_by);
+	job_line(j, "Runner %s on %s, Slipway %s", j->agent->name, j->agent->hostname, SLIPWAY_VERSION);
+	for (const char *const *t = isolate_text(j->agent); *t; t++)
+		job_line(j, "%s", *t);
+	if (unmasked->len)
+		job_line(j, "warning: values shorter than %d bytes cannot be masked: %.*s", MASK_VALUE_MIN_BYTES,
+			 (int)unmasked->len, unmasked->data);
+	if (o->image)
+		return err_set(e, ERR_NOT_BUILT,
+			       "this deployment asks for the image %s, and this runner (isolation %s) runs no "
+			       "containers: remove executorImage from the settings, or use a runner that can",
+			       o->image, agent_isolation_name(j->agent->isolation));
+	const char *version = tools_pulumi_version(j->agent, &j->arena);
+	if (!version)
+		return err_set(
+			e, ERR_NOT_FOUND,
+			"pulumi was not found on this runner: install it (tools/get-pulumi of Slipway's "
+			"sources, or https://www.pulumi.com/docs/install/) and start the agent with it on its PATH, or "
+			"with --tools FOLDER");
+	job_line(j, "Pulumi %s", version);
+	return 0;
+}
+
+static bool is_stopped(void *arg)
+{
+	return job_stop(arg) != JOB_RUNS;
+}
+
+static void git_output(void *arg, struct str bytes)
+{
+	job_output(arg, bytes);
+}
+
+static void git_say(void *arg, const char *line)
+{
+	job_line(arg, "%s", line);
+}
+
+static int get_source(struct job *j, struct err *e)
+{
+	if (j->order.unsupported)
+		return err_set(e, ERR_NOT_BUILT,
+			       "sources of the kind '%s' cannot be fetched by this runner: use a git repository",
+			       j->order.unsupported);
+	struct source_config c = { .git = { .dir = j->dir,
+					    .drop = isolate_drops(j->agent),
+					    .uid = j->uid,
+					    .gid = j->gid,
+					    .insecure = j->agent->insecure,
+					    .known_hosts = j->agent->known_hosts,
+					    .deadline_us = j->deadline_us,
+					    .wake_fd = -1,
+					    .stopped = is_stopped,
+					    .output = git_output,
+					    .arg = j },
+				   .source = &j->order.git,
+				   .say = git_say };
+	return source_fetch(&c, &j->arena, &j->repo_dir, e);
+}
+
+static int step(struct job *j, const char *name, int (*fn)(struct job *j, struct err *e), struct err *e)
+{
+	job_step_begin(j, name);
+	int r = fn(j, e);
+	if (r < 0) {
+		explain_stop(j, e);
+		job_line(j, "Error: %s", e->message);
+	}
+	job_step_end(j, r == 0);
+	return r;
+}
+
+static int run_steps(struct job *j, const struct buf *unmasked, struct err *e)
+{
+	job_step_begin(j, "Setup");
+	int r = make_dir(j, e);
+	if (r == 0)
+		r = set_up(j, unmasked, e);
+	if (r < 0)
+		job_line(j, "Error: %s", e->message);
+	job_step_end(j, r == 0);
+	if (r == 0 && j->order.has_source)
+		r = step(j, "Get source", get_source, e);
+	if (r == 0)
+		r = job_execute(j, e);
+	if (r < 0)
+		explain_stop(j, e);
+	return r;
+}
+
+/* Whether a server that is away is no longer waited for. */
+static bool in_hurry(void *arg)
+{
+	const struct job *j = arg;
+	const struct agent *agent = j->agent;
+	int stopping = agent->stopping;
+	return stopping >= 2 || (stopping && clock_mono_us() > agent->stop_mono_us + STOP_PATIENCE_US);
+}
+
+/* The result must arrive: without it the deployment ends only when its lease does. */
+static void finish(struct job *j, bool ok, const struct err *why)
+{
+	_cleanup_buf_ struct buf message;
+	struct err e = { 0 };
+	buf_init(&message, 8 * KIB);
+	mask_text(j->mask, str_of(ok ? "" : why->message), &message);
+	buf_addc(&message, '\0');
+	int64_t until = clock_mono_us() + FINISH_PATIENCE_MS * US_PER_MS;
+	for (int pause_ms = 100;; pause_ms = pause_ms < 3000 ? pause_ms * 2 : 3000) {
+		int r = api_finish(&j->api, ok, message.len ? message.data : "", &e);
+		if (r == 0)
+			return;
+		bool hurry = in_hurry(j);
+		if (!api_is_transient(r) || clock_mono_us() > until || j->state.lost || (hurry && pause_ms > 1000)) {
+			log_warn("agent", "%s: the result could not be reported: %s", j->claim.deployment, e.message);
+			return;
+		}
+		poll(NULL, 0, pause_ms);
+	}
+}
+
+static void run_ordered(struct job *j)
+{
+	struct err e = { 0 };
+	_cleanup_buf_ struct buf unmasked;
+	buf_init(&unmasked, 4 * KIB);
+	j->deadline_us = clock_mono_us() + j->order.timeout_s * US_PER_S;
+	int interval_s = j->order.heartbeat_s < HEARTBEAT_MAX_S ? (int)j->order.heartbeat_s : HEARTBEAT_MAX_S;
+	int r = job_mask_init(j, &unmasked, &e);
+	if (r == 0)
+		r = upload_start(j->agent->server_url, &j->claim, j->wake_fd, in_hurry, (void *)(uintptr_t)j->agent,
+				 &j->upload, &e);
+	if (r == 0)
+		r = heart_start(j->agent->server_url, &j->claim, interval_s, j->wake_fd, &j->state, &j->heart, &e);
+	bool begun = r == 0;
+	if (r == 0)
+		r = run_steps(j, &unmasked, &e);
+	bool hurry = j->agent->stopping >= 2;
+	bool lost = j->state.lost;
+	if (j->upload) {
+		upload_finish(j->upload, hurry || lost ? KILLED_PATIENCE_MS : FINISH_PATIENCE_MS);
+		lost = lost || upload_state(j->upload, NULL) == UPLOAD_LOST;
+	}
+	if (lost)
+		log_warn("agent", "%s: the lease is lost, the run was killed", j->claim.deployment);
+	else if (begun || j->mask)
+		finish(j, r == 0, &e);
+	heart_stop(j->heart);
+	upload_free(j->upload);
+	log_info("agent", "%s: %s%s%s", j->claim.deployment, r == 0 ? "succeeded" : "failed", r == 0 ? "" : ": ",
+		 r == 0 ? "" : e.message);
+}
+
+void job_run(const struct agent *agent, int slot, const struct api_claim *claim)
+{
+	struct job j = { .agent = agent, .slot = slot, .claim = *claim, .step = -1 };
+	struct err e = { 0 };
+	j.uid = isolate_drops(agent) ? (uid_t)(SLOT_UID_FIRST + slot) : getuid();
+	j.gid = isolate_drops(agent) ? (gid_t)(SLOT_UID_FIRST + slot) : getgid();
+	arena_init(&j.arena, 256 * MIB);
+	j.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int r = j.wake_fd < 0 ? err_errno(&e, "eventfd") : api_init(&j.api, agent->server_url, claim->token, &e);
+	if (r == 0) {
+		snprintf(j.api.deployment, sizeof(j.api.deployment), "%s", claim->deployment);
+		j.api.attempt = claim->attempt;
+		r = fetch_order(&j, &e);
+	}
+	if (r == 0) {
+		log_info("agent", "%s: %s of %s/%s/%s", claim->deployment, j.order.operation, j.order.organization,
+			 j.order.project, j.order.stack);
+		run_ordered(&j);
+		remove_dir(&j);
+	} else {
+		log_warn("agent", "%s: no work order: %s", claim->deployment, e.message);
+	}
+	mask_set_free(j.mask);
+	api_done(&j.api);
+	if (j.wake_fd >= 0)
+		close(j.wake_fd);
+	arena_done(&j.arena);
+}

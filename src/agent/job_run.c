@@ -1,0 +1,224 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "agent/frames.h"
+#include "agent/internal.h"
+#include "base/clock.h"
+#include "executor/plan.h"
+#include "os/file.h"
+
+#define SAID_MAX_BYTES (4 * KIB)
+/* After its last frame the executor only kills what its steps left. */
+#define END_TIMEOUT_MS 15000
+
+struct execution {
+	struct job *job;
+	struct process process;
+	struct frames frames;
+	int frame_fd, said_fd, control_fd;
+	struct buf said; /* standard error of the executor, or of what should have started it */
+	bool asked;	 /* the cancel was sent */
+	bool ok;
+	struct err why;
+};
+
+static const char *text_of(struct execution *x, struct str s)
+{
+	const char *z = arena_strndup(&x->job->arena, s.p, s.n);
+	return z ? z : "";
+}
+
+static void on_step_begin(void *arg, struct str name)
+{
+	struct execution *x = arg;
+	job_step_begin(x->job, text_of(x, name));
+}
+
+static void on_output(void *arg, struct str bytes)
+{
+	struct execution *x = arg;
+	job_output(x->job, bytes);
+}
+
+static void on_step_end(void *arg, bool ok, struct str why)
+{
+	struct execution *x = arg;
+	if (!ok && why.n)
+		job_line(x->job, "Error: %s", text_of(x, why));
+	job_step_end(x->job, ok);
+}
+
+static void on_step_skipped(void *arg, struct str name)
+{
+	struct execution *x = arg;
+	job_step_skipped(x->job, text_of(x, name));
+}
+
+static void on_finish(void *arg, bool ok, struct str why)
+{
+	struct execution *x = arg;
+	x->ok = ok;
+	if (!ok)
+		err_set(&x->why, ERR_BAD_REQUEST, "%s", why.n ? text_of(x, why) : "it failed without a reason");
+}
+
+/* Opens the pipes and starts it. The plan goes through a file in memory that only the executor reads. */
+static int start(struct execution *x, struct err *e)
+{
+	static const char *const arguments[] = { "fd:4", NULL };
+	struct job *j = x->job;
+	int frames[2] = { -1, -1 }, said[2] = { -1, -1 }, control[2] = { -1, -1 };
+	_cleanup_buf_ struct buf plan;
+	int plan_fd = -1;
+	buf_init(&plan, PLAN_MAX_BYTES);
+	int r = plan_write(j, &plan, e);
+	if (r == 0)
+		r = file_memory("plan", buf_str(&plan), &plan_fd, e);
+	if (plan.data)
+		explicit_bzero(plan.data, plan.cap);
+	if (r == 0 && (pipe2(frames, O_CLOEXEC) != 0 || pipe2(said, O_CLOEXEC) != 0 || pipe2(control, O_CLOEXEC) != 0))
+		r = err_errno(e, "cannot make a pipe");
+	if (r == 0) {
+		struct isolate_config c = { .dir = j->dir,
+					    .uid = j->uid,
+					    .gid = j->gid,
+					    .arguments = arguments,
+					    .plan_fd = plan_fd,
+					    .frame_fd = frames[1],
+					    .control_fd = control[0],
+					    .stdout_fd = said[1],
+					    .stderr_fd = said[1] };
+		r = isolate_start(j->agent, &c, &x->process, e);
+	}
+	int theirs[] = { plan_fd, frames[1], said[1], control[0] };
+	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++) {
+		if (theirs[i] >= 0)
+			close(theirs[i]);
+	}
+	x->frame_fd = frames[0];
+	x->said_fd = said[0];
+	x->control_fd = control[1];
+	return r;
+}
+
+static void read_said(struct execution *x)
+{
+	char chunk[1024];
+	ssize_t n = read(x->said_fd, chunk, sizeof(chunk));
+	if (n > 0 && x->said.len + (size_t)n <= SAID_MAX_BYTES) {
+		buf_add(&x->said, chunk, (size_t)n);
+	} else if (n <= 0) {
+		close(x->said_fd);
+		x->said_fd = -1;
+	}
+}
+
+static void ask_to_stop(struct execution *x)
+{
+	const char cancel = CONTROL_CANCEL;
+	if (x->asked)
+		return;
+	x->asked = true;
+	/* A pipe that is closed means that it has ended, which the frames will tell. */
+	if (write(x->control_fd, &cancel, 1) < 0)
+		return;
+}
+
+/* 1: go on, 0: the stream has ended. */
+static int turn(struct execution *x, const struct frame_handler *h, struct err *e)
+{
+	struct job *j = x->job;
+	bool full = upload_full(j->upload);
+	struct pollfd watch[] = { { .fd = full ? -1 : x->frame_fd, .events = POLLIN },
+				  { .fd = x->said_fd, .events = POLLIN },
+				  { .fd = j->wake_fd, .events = POLLIN } };
+	int tick = j->step_open ? lines_tick(&j->lines) : -1;
+	poll(watch, ARRAY_SIZE(watch), tick >= 0 && tick < 500 ? tick : 500);
+	if (watch[2].revents) {
+		uint64_t ignored;
+		if (read(j->wake_fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
+			return err_errno(e, "eventfd");
+	}
+	if (watch[1].revents)
+		read_said(x);
+	enum job_stop stop = job_stop(j);
+	if (job_stop_is_kill(stop))
+		return err_set(e, ERR_CANCELLED, "killed");
+	if (stop != JOB_RUNS)
+		ask_to_stop(x);
+	if (watch[0].revents) {
+		char chunk[64 * KIB];
+		ssize_t n = read(x->frame_fd, chunk, sizeof(chunk));
+		if (n < 0 && errno != EINTR)
+			return err_errno(e, "cannot read from the executor");
+		if (n == 0)
+			return 0;
+		if (n > 0) {
+			int r = frames_feed(&x->frames, (struct str){ chunk, (size_t)n }, h, e);
+			return r < 0 ? r : 1;
+		}
+	}
+	return 1;
+}
+
+/* The stream has ended without its last frame: what is known of the reason. */
+static int died(struct execution *x, struct err *e)
+{
+	struct process_status s;
+	char text[64] = "it is still there";
+	int r = process_wait(&x->process, END_TIMEOUT_MS, &s, NULL);
+	while (x->said_fd >= 0 && poll(&(struct pollfd){ .fd = x->said_fd, .events = POLLIN }, 1, 0) > 0)
+		read_said(x);
+	if (r == 1)
+		process_status_text(s, text, sizeof(text));
+	struct str said = str_trim(buf_str(&x->said));
+	return err_set(e, ERR_INTERNAL, "the executor ended early (%s)%s%.*s", text, said.n ? ": " : "",
+		       (int)(said.n > 600 ? 600 : said.n), said.p);
+}
+
+static int run(struct execution *x, struct err *e)
+{
+	const struct frame_handler handler = { .step_begin = on_step_begin,
+					       .output = on_output,
+					       .step_end = on_step_end,
+					       .step_skipped = on_step_skipped,
+					       .finish = on_finish,
+					       .arg = x };
+	int r = start(x, e);
+	if (r < 0)
+		return err_wrap(e, "cannot start the executor");
+	do {
+		r = turn(x, &handler, e);
+	} while (r > 0);
+	if (r < 0)
+		return r;
+	if (!x->frames.finished)
+		return died(x, e);
+	struct process_status s;
+	process_wait(&x->process, END_TIMEOUT_MS, &s, NULL);
+	return x->ok ? 0 : err_set(e, x->why.code, "%s", x->why.message);
+}
+
+int job_execute(struct job *j, struct err *e)
+{
+	struct execution x = { .job = j, .process = PROCESS_NONE, .frame_fd = -1, .said_fd = -1, .control_fd = -1 };
+	frames_init(&x.frames);
+	buf_init(&x.said, SAID_MAX_BYTES);
+	int r = run(&x, e);
+	isolate_kill(j->agent, &x.process);
+	if (r < 0 && j->step_open) {
+		job_line(j, "Error: %s", e->message);
+		job_step_end(j, false);
+	}
+	int fds[] = { x.frame_fd, x.said_fd, x.control_fd };
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	buf_done(&x.said);
+	frames_done(&x.frames);
+	return r;
+}

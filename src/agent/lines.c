@@ -1,0 +1,121 @@
+#include "agent/lines.h"
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/utf8.h"
+
+#define QUIET_US US_PER_S
+
+void lines_init(struct lines *l, const struct mask_set *set, void (*line)(void *arg, struct str line), void *arg)
+{
+	*l = (struct lines){ .line = line, .arg = arg };
+	mask_stream_init(&l->mask, set);
+	/* An incomplete line, and what one feed adds; masking may lengthen three bytes to eight. */
+	buf_init(&l->text, 32 * MIB);
+}
+
+void lines_done(struct lines *l)
+{
+	mask_stream_done(&l->mask);
+	buf_done(&l->text);
+}
+
+/* Where a piece of at most LOG_LINE_BYTES ends without cutting a character in two. */
+static size_t cut(const char *p, size_t n)
+{
+	if (n <= LOG_LINE_BYTES)
+		return n;
+	size_t at = LOG_LINE_BYTES;
+	for (size_t back = 1; back <= 3; back++) {
+		if (((unsigned char)p[at - back] & 0xC0) != 0xC0)
+			continue;
+		return utf8_sequence(p + at - back, p + n) > back ? at - back : at;
+	}
+	return at;
+}
+
+static void give(struct lines *l, const char *p, size_t n)
+{
+	while (n) {
+		size_t piece = cut(p, n);
+		l->line(l->arg, (struct str){ p, piece });
+		p += piece;
+		n -= piece;
+	}
+}
+
+/* Gives on all whole lines, and pieces of one that is too long. */
+static void give_whole(struct lines *l, size_t searched)
+{
+	size_t at = 0;
+	const char *p = l->text.data;
+	for (;;) {
+		size_t from = at > searched ? at : searched;
+		const char *nl = from < l->text.len ? memchr(p + from, '\n', l->text.len - from) : NULL;
+		if (!nl)
+			break;
+		size_t end = (size_t)(nl - p) + 1;
+		give(l, p + at, end - at);
+		at = end;
+	}
+	while (l->text.len - at > LOG_LINE_BYTES) {
+		size_t piece = cut(p + at, l->text.len - at);
+		l->line(l->arg, (struct str){ p + at, piece });
+		at += piece;
+	}
+	buf_consume(&l->text, at);
+}
+
+static void drop_nul(struct buf *b, size_t from)
+{
+	char *to = b->len > from ? memchr(b->data + from, '\0', b->len - from) : NULL;
+	if (!to)
+		return;
+	for (char *p = to; p < b->data + b->len; p++) {
+		if (*p)
+			*to++ = *p;
+	}
+	b->len = (size_t)(to - b->data);
+}
+
+void lines_feed(struct lines *l, struct str bytes)
+{
+	if (l->failed)
+		return;
+	while (bytes.n) {
+		size_t take = bytes.n < 256 * KIB ? bytes.n : 256 * KIB;
+		size_t before = l->text.len;
+		if (!mask_stream_feed(&l->mask, (struct str){ bytes.p, take }, &l->text)) {
+			l->failed = true;
+			return;
+		}
+		drop_nul(&l->text, before);
+		give_whole(l, before);
+		bytes.p += take;
+		bytes.n -= take;
+	}
+	l->since_us = clock_mono_us();
+}
+
+int lines_tick(struct lines *l)
+{
+	if (l->text.len == 0)
+		return -1;
+	int64_t left = l->since_us + QUIET_US - clock_mono_us();
+	if (left > 0)
+		return (int)(left / US_PER_MS) + 1;
+	give(l, l->text.data, l->text.len);
+	buf_reset(&l->text);
+	return -1;
+}
+
+void lines_end(struct lines *l)
+{
+	size_t before = l->text.len;
+	if (!l->failed && !mask_stream_end(&l->mask, &l->text))
+		l->failed = true;
+	drop_nul(&l->text, before);
+	give_whole(l, before);
+	give(l, l->text.data, l->text.len);
+	buf_reset(&l->text);
+}

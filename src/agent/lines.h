@@ -1,0 +1,30 @@
+/*
+ * lines.h: from the bytes of a step to the lines of its log: masked, cut at LOG_LINE_BYTES, without NUL bytes. A line
+ * keeps its line break. Bytes that are not UTF-8 are repaired when the line is written as JSON (upload.c).
+ */
+#ifndef SLIPWAY_AGENT_LINES_H
+#define SLIPWAY_AGENT_LINES_H
+
+#include <stdint.h>
+
+#include "agent/mask.h"
+
+struct lines {
+	struct mask_stream mask;
+	struct buf text;  /* masked, not given on yet */
+	int64_t since_us; /* monotonic: when the incomplete line last grew */
+	void (*line)(void *arg, struct str line);
+	void *arg;
+	bool failed; /* out of memory: output is lost from here on */
+};
+
+void lines_init(struct lines *l, const struct mask_set *set, void (*line)(void *arg, struct str line), void *arg);
+void lines_done(struct lines *l);
+void lines_feed(struct lines *l, struct str bytes);
+/* Gives on an incomplete line that has not grown for a second (a prompt, a progress bar). Returns the milliseconds
+ * until it wants to be called again, -1 if nothing waits. */
+int lines_tick(struct lines *l);
+/* The step has ended: everything that is left. */
+void lines_end(struct lines *l);
+
+#endif

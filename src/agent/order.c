@@ -1,0 +1,159 @@
+#include "agent/order.h"
+
+#include "base/fields.h"
+
+struct order_text {
+	struct {
+		const char *id, *organization, *project, *stack, *operation, *console_url, *requested_by;
+		int64_t version;
+	} deployment;
+	int64_t attempt, timeout_s, heartbeat_s;
+	const char *backend_url, *run_token;
+	struct json source, image, pre_run, environment;
+	struct {
+		bool skip, delete_after, remediate;
+		const char *shell;
+	} options;
+};
+
+static const struct field deployment_fields[] = {
+	FIELD(struct order_text, deployment.id, "id", FIELD_STRING, .required = true),
+	FIELD(struct order_text, deployment.version, "version", FIELD_INT, .required = true),
+	FIELD(struct order_text, deployment.organization, "organization", FIELD_STRING, .required = true),
+	FIELD(struct order_text, deployment.project, "project", FIELD_STRING, .required = true),
+	FIELD(struct order_text, deployment.stack, "stack", FIELD_STRING, .required = true),
+	FIELD(struct order_text, deployment.operation, "operation", FIELD_STRING, .required = true),
+	FIELD(struct order_text, deployment.console_url, "consoleUrl", FIELD_STRING),
+	FIELD(struct order_text, deployment.requested_by, "requestedBy", FIELD_STRING),
+	FIELD_END
+};
+
+static const struct field option_fields[] = {
+	FIELD(struct order_text, options.skip, "skipInstallDependencies", FIELD_BOOL),
+	FIELD(struct order_text, options.delete_after, "deleteAfterDestroy", FIELD_BOOL),
+	FIELD(struct order_text, options.remediate, "remediateIfDriftDetected", FIELD_BOOL),
+	FIELD(struct order_text, options.shell, "shell", FIELD_STRING), FIELD_END
+};
+
+static const struct field order_fields[] = {
+	FIELD(struct order_text, attempt, "attempt", FIELD_INT, .required = true),
+	FIELD(struct order_text, timeout_s, "timeoutSeconds", FIELD_INT, .required = true, .min = 1,
+	      .max = 366 * 86400),
+	FIELD(struct order_text, heartbeat_s, "heartbeatSeconds", FIELD_INT, .required = true, .min = 1, .max = 3600),
+	FIELD(struct order_text, backend_url, "backendUrl", FIELD_STRING, .required = true),
+	FIELD(struct order_text, run_token, "runToken", FIELD_STRING, .required = true),
+	FIELD(struct order_text, source, "source", FIELD_JSON_OBJECT),
+	FIELD(struct order_text, image, "image", FIELD_JSON),
+	FIELD(struct order_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
+	FIELD(struct order_text, environment, "environment", FIELD_JSON_ARRAY),
+	FIELD_END
+};
+
+static const struct field git_fields[] = { FIELD(struct order_git, repo_url, "repoUrl", FIELD_STRING, .required = true),
+					   FIELD(struct order_git, branch, "branch", FIELD_STRING),
+					   FIELD(struct order_git, commit, "commit", FIELD_STRING),
+					   FIELD(struct order_git, tag, "tag", FIELD_STRING),
+					   FIELD(struct order_git, repo_dir, "repoDir", FIELD_STRING),
+					   FIELD_END };
+
+static const struct field auth_fields[] = { FIELD(struct order_auth, access_token, "accessToken", FIELD_STRING),
+					    FIELD(struct order_auth, ssh_private_key, "sshPrivateKey", FIELD_STRING),
+					    FIELD(struct order_auth, ssh_password, "sshPassword", FIELD_STRING),
+					    FIELD(struct order_auth, user_name, "userName", FIELD_STRING),
+					    FIELD(struct order_auth, password, "password", FIELD_STRING),
+					    FIELD_END };
+
+static int decode_source(struct json source, struct arena *a, struct order *o, struct err *e)
+{
+	if (json_is_null(source))
+		return 0;
+	o->has_source = true;
+	o->unsupported = json_cstr(json_get(source, "unsupported"), a);
+	struct json git = json_get(source, "git");
+	if (json_is_null(git)) {
+		if (!o->unsupported)
+			o->unsupported = "unknown";
+		return 0;
+	}
+	o->git = (struct order_git){ .branch = "", .commit = "", .tag = "", .repo_dir = "" };
+	int r = fields_decode(git, git_fields, &o->git, a, NULL, e);
+	struct json auth = json_get(git, "auth");
+	if (r == 0 && !json_is_null(auth))
+		r = fields_decode(auth, auth_fields, &o->git.auth, a, NULL, e);
+	return r < 0 ? err_wrap(e, "/source/git") : 0;
+}
+
+static int decode_commands(struct json list, struct arena *a, struct order *o, struct err *e)
+{
+	const char **commands = arena_array(a, json_count(list) + 1, sizeof(*commands));
+	if (!commands)
+		return err_nomem(e);
+	size_t n = 0;
+	struct json command;
+	json_foreach(command, list) {
+		commands[n] = json_cstr(command, a);
+		if (!commands[n++])
+			return err_set(e, ERR_BAD_REQUEST, "/preRunCommands: must be strings without NUL bytes");
+	}
+	o->pre_run = commands;
+	return 0;
+}
+
+static int decode_variables(struct json list, struct arena *a, struct order *o, struct err *e)
+{
+	struct order_variable *v = arena_array(a, json_count(list) + 1, sizeof(*v));
+	if (!v)
+		return err_nomem(e);
+	size_t n = 0;
+	struct json one;
+	json_foreach(one, list) {
+		v[n].name = json_cstr(json_get(one, "name"), a);
+		v[n].secret = json_is_true(json_get(one, "secret"));
+		if (!v[n].name || !json_string(json_get(one, "value"), a, &v[n].value))
+			return err_set(e, ERR_BAD_REQUEST, "/environment: must be objects with name and value");
+		n++;
+	}
+	o->variables = v;
+	o->variable_count = n;
+	return 0;
+}
+
+int order_decode(struct json body, struct arena *a, struct order *ret, struct err *e)
+{
+	struct order_text t = { .options.shell = "bash" };
+	int r = fields_decode(body, order_fields, &t, a, NULL, e);
+	if (r == 0)
+		r = fields_decode(json_get(body, "deployment"), deployment_fields, &t, a, NULL, e);
+	if (r == 0 && !json_is_null(json_get(body, "options")))
+		r = fields_decode(json_get(body, "options"), option_fields, &t, a, NULL, e);
+	if (r < 0)
+		return err_wrap(e, "work order");
+	struct order o = { .id = t.deployment.id,
+			   .organization = t.deployment.organization,
+			   .project = t.deployment.project,
+			   .stack = t.deployment.stack,
+			   .operation = t.deployment.operation,
+			   .console_url = t.deployment.console_url ? t.deployment.console_url : "",
+			   .requested_by = t.deployment.requested_by ? t.deployment.requested_by : "",
+			   .version = t.deployment.version,
+			   .attempt = t.attempt,
+			   .timeout_s = t.timeout_s,
+			   .heartbeat_s = t.heartbeat_s,
+			   .backend_url = t.backend_url,
+			   .run_token = t.run_token,
+			   .skip_install_dependencies = t.options.skip,
+			   .delete_after_destroy = t.options.delete_after,
+			   .remediate_if_drift_detected = t.options.remediate,
+			   .shell = t.options.shell[0] ? t.options.shell : "bash" };
+	/* A string, or an object with the reference (features §2.7). */
+	o.image = json_cstr(json_type(t.image) == JSON_OBJECT ? json_get(t.image, "reference") : t.image, a);
+	r = decode_source(t.source, a, &o, e);
+	if (r == 0)
+		r = decode_commands(t.pre_run, a, &o, e);
+	if (r == 0)
+		r = decode_variables(t.environment, a, &o, e);
+	if (r < 0)
+		return err_wrap(e, "work order");
+	*ret = o;
+	return 0;
+}

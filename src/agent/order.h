@@ -1,0 +1,49 @@
+/*
+ * order.h: the work order (docs/runner-protocol.md), decoded. Everything lies in the arena it was decoded into, which
+ * the job keeps to its end.
+ */
+#ifndef SLIPWAY_AGENT_ORDER_H
+#define SLIPWAY_AGENT_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+struct order_auth {
+	const char *access_token;
+	const char *ssh_private_key, *ssh_password;
+	const char *user_name, *password;
+};
+
+struct order_git {
+	const char *repo_url, *branch, *commit, *tag, *repo_dir; /* empty rather than NULL, but for repo_url */
+	struct order_auth auth;					 /* all NULL: none */
+};
+
+struct order_variable {
+	const char *name;
+	struct str value;
+	bool secret;
+};
+
+struct order {
+	const char *id, *organization, *project, *stack, *operation, *console_url, *requested_by;
+	int64_t version;
+	int64_t attempt;
+	int64_t timeout_s, heartbeat_s;
+	const char *backend_url, *run_token;
+	bool has_source;
+	const char *unsupported; /* "template": a source that cannot be fetched yet */
+	struct order_git git;
+	const char *image;	    /* NULL: none asked for */
+	const char *const *pre_run; /* NULL-terminated */
+	const struct order_variable *variables;
+	size_t variable_count;
+	bool skip_install_dependencies, delete_after_destroy, remediate_if_drift_detected;
+	const char *shell;
+};
+
+int order_decode(struct json body, struct arena *a, struct order *ret, struct err *e);
+
+#endif

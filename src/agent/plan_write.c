@@ -1,0 +1,131 @@
+#include "agent/internal.h"
+#include "executor/plan.h"
+#include "os/sandbox.h"
+
+/* Settings of the machine that a program needs to reach the network at all. Everything else of the agent's own
+ * environment stays outside. */
+static const char *const passed_on[] = {
+	"HTTP_PROXY",	"http_proxy",	 "HTTPS_PROXY",		"https_proxy",
+	"NO_PROXY",	"no_proxy",	 "ALL_PROXY",		"all_proxy",
+	"SSL_CERT_DIR", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE",
+};
+
+struct writing {
+	struct json_writer w;
+	const struct order *o;
+};
+
+static bool is_overridden(const struct order *o, const char *name)
+{
+	for (size_t i = 0; i < o->variable_count; i++) {
+		if (streq(o->variables[i].name, name))
+			return true;
+	}
+	return false;
+}
+
+static void pair(struct json_writer *w, const char *name, struct str value)
+{
+	jw_array(w);
+	jw_string(w, name);
+	jw_str(w, value);
+	jw_array_end(w);
+}
+
+/* A default: what the user has set under the same name counts (features §2.4). Absent values are left out. */
+static void put(struct writing *g, const char *name, const char *value)
+{
+	if (value && !is_overridden(g->o, name))
+		pair(&g->w, name, str_of(value));
+}
+
+static void put_ci(struct writing *g, struct arena *a)
+{
+	const struct order *o = g->o;
+	const struct order_git *git = &o->git;
+	struct str branch = str_of(o->has_source && git->branch ? git->branch : "");
+	if (str_starts_with(branch, "refs/heads/"))
+		branch = (struct str){ branch.p + 11, branch.n - 11 };
+	put(g, "CI", "true");
+	put(g, "PULUMI_CI_SYSTEM", "Pulumi Deployments");
+	put(g, "PULUMI_CI_BUILD_ID", o->id);
+	put(g, "PULUMI_CI_BUILD_NUMBER", arena_printf(a, "%lld", (long long)o->version));
+	put(g, "PULUMI_CI_BUILD_URL", o->console_url);
+	put(g, "PULUMI_CI_ORGANIZATION", o->organization);
+	put(g, "PULUMI_CI_PROJECT", o->project);
+	put(g, "PULUMI_CI_STACK", o->stack);
+	put(g, "PULUMI_CI_OPERATION", o->operation);
+	if (o->has_source && git->tag && git->tag[0]) {
+		put(g, "PULUMI_CI_BRANCH_NAME", arena_printf(a, "refs/tags/%s", git->tag));
+		put(g, "PULUMI_CI_TAG_NAME", git->tag);
+	} else if (branch.n) {
+		put(g, "PULUMI_CI_BRANCH_NAME", str_dup(a, branch));
+	}
+}
+
+static void put_environment(struct writing *g, struct job *j, const char *home, const char *path, const char *env_file)
+{
+	struct arena *a = &j->arena;
+	const struct order *o = g->o;
+	put(g, "PATH", path);
+	put(g, "HOME", home);
+	put(g, "USER", SANDBOX_USER);
+	put(g, "LOGNAME", SANDBOX_USER);
+	put(g, "LANG", "C.UTF-8");
+	if (j->agent->isolation == AGENT_ISOLATION_PROCESS)
+		put(g, "TMPDIR", arena_printf(a, "%s/tmp", j->dir));
+	put(g, "PULUMI_HOME", arena_printf(a, "%s/.pulumi", home));
+	put(g, "PULUMI_ACCESS_TOKEN", o->run_token);
+	put(g, "PULUMI_BACKEND_URL", o->backend_url);
+	put(g, "PULUMI_SERVICE_URL", arena_printf(a, "%s/api", o->backend_url));
+	put(g, "PULUMI_SKIP_UPDATE_CHECK", "true");
+	put(g, "PULUMI_CREDENTIAL_STORE", "plaintext"); /* there is no keyring, and nobody to ask */
+	put(g, "PULUMI_ENV", env_file);
+	put(g, "PULUMI_ENV_FILE", env_file);
+	put_ci(g, a);
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
+		put(g, passed_on[i], getenv(passed_on[i]));
+	for (size_t i = 0; i < o->variable_count; i++)
+		pair(&g->w, o->variables[i].name, o->variables[i].value);
+}
+
+int plan_write(struct job *j, struct buf *out, struct err *e)
+{
+	struct arena *a = &j->arena;
+	const struct order *o = &j->order;
+	struct writing g = { .o = o };
+	bool sandbox = j->agent->isolation == AGENT_ISOLATION_BUBBLEWRAP;
+	const char *root = sandbox ? "/" : j->dir;
+	const char *tree = sandbox ? "/deployment" : arena_printf(a, "%s/tree", j->dir);
+	const char *home = sandbox ? SANDBOX_HOME : arena_printf(a, "%s/home", j->dir);
+	const char *env_file = sandbox ? "/PULUMI_ENV" : arena_printf(a, "%s/PULUMI_ENV", j->dir);
+	const char *path = sandbox ? "/slipway/tools:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+				   : arena_printf(a, "%s:%s", j->agent->tools_dir, j->agent->path);
+	const char *dir = j->repo_dir && j->repo_dir[0] ? arena_printf(a, "%s/%s", tree, j->repo_dir) : tree;
+	struct json_writer *w = &g.w;
+	jw_init(w, out);
+	jw_object(w);
+	jw_kv_int(w, "version", PLAN_VERSION);
+	jw_kv_string(w, "root", root);
+	jw_kv_string(w, "tree", tree);
+	jw_kv_string(w, "workDir", dir);
+	jw_kv_string(w, "stack", arena_printf(a, "%s/%s/%s", o->organization, o->project, o->stack));
+	jw_kv_string(w, "operation", o->operation);
+	jw_kv_string(w, "shell", o->shell);
+	jw_kv_bool(w, "skipInstallDependencies", o->skip_install_dependencies);
+	jw_kv_bool(w, "deleteAfterDestroy", o->delete_after_destroy);
+	jw_kv_bool(w, "remediateIfDriftDetected", o->remediate_if_drift_detected);
+	jw_key(w, "preRunCommands");
+	jw_array(w);
+	for (size_t i = 0; o->pre_run[i]; i++)
+		jw_string(w, o->pre_run[i]);
+	jw_array_end(w);
+	jw_key(w, "environment");
+	jw_array(w);
+	put_environment(&g, j, home, path, env_file);
+	jw_array_end(w);
+	jw_object_end(w);
+	if (arena_failed(a))
+		return err_nomem(e);
+	return buf_check(out, "the plan", e);
+}
