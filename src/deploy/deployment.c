@@ -321,15 +321,20 @@ static int cancel_fn(struct db_conn *c, void *arg, struct err *e)
 	int rc = get(c, k->arena, k->id, &d, e);
 	if (rc < 0)
 		return rc;
-	if (rc == 0 || deployment_is_over(d.status))
+	bool over = rc == 0 || deployment_is_over(d.status);
+	/* The CLI repeats a cancel whose answer was lost. */
+	if (over && rc > 0 && d.cancel_requested_us != DB_NULL_INT)
+		return 0;
+	if (over)
 		return err_set(e, ERR_NOT_FOUND, "the deployment is not queued and not running");
 	k->org_id = d.org_id;
 	k->attempt = d.attempt;
-	if (streq(d.status, "not-started"))
-		return deployment_skip(c, k->arena, &d, k->message, k->now_us, e);
 	k->end = streq(d.status, "accepted") && d.order_fetched_us == DB_NULL_INT;
-	if (k->end)
-		return 0;
+	if (streq(d.status, "not-started")) {
+		rc = deployment_skip(c, k->arena, &d, k->message, k->now_us, e);
+		if (rc < 0)
+			return rc;
+	}
 	struct deployment_set_cancel_in in = {
 		.id = k->id, .now_us = k->now_us, .lease_us = k->now_us + CANCEL_GRACE_US, .message = k->message
 	};

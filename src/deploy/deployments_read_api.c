@@ -108,18 +108,24 @@ static void put_environment(struct json_writer *j, const struct update_summary *
 		jw_raw_str(j, STR("{}"));
 }
 
+/* The flat members of an update, without braces. */
+static void put_update(struct json_writer *j, struct arena *a, const struct update_summary *u)
+{
+	jw_kv_string(j, "kind", shown_kind(a, u));
+	jw_kv_string(j, "result", u->result);
+	jw_kv_int(j, "version", u->version);
+	jw_kv_int(j, "startTime", seconds(u->started_us));
+	jw_kv_int(j, "endTime", seconds(u->ended_us));
+	jw_kv_string(j, "message", u->message);
+	put_environment(j, u);
+}
+
 static void put_nested_update(struct json_writer *j, struct arena *a, const struct update_summary *u)
 {
 	jw_object(j);
 	jw_kv_string(j, "id", u->id);
 	jw_kv_string(j, "updateID", u->id);
-	jw_kv_int(j, "version", u->version);
-	jw_kv_int(j, "startTime", seconds(u->started_us));
-	jw_kv_int(j, "endTime", seconds(u->ended_us));
-	jw_kv_string(j, "result", u->result);
-	jw_kv_string(j, "kind", shown_kind(a, u));
-	jw_kv_string(j, "message", u->message);
-	put_environment(j, u);
+	put_update(j, a, u);
 	jw_object_end(j);
 }
 
@@ -304,19 +310,14 @@ int deploy_updates(struct request *r, struct response *w, struct err *e)
 	for (size_t i = 0; i < o.shown.update_count; i++) {
 		const struct update_summary *u = &o.shown.updates[i];
 		jw_object(j);
+		/* The schema has the update under "info"; the same flat, as lists have it, is what is convenient. */
 		jw_kv_string(j, "updateID", u->id);
-		jw_kv_int(j, "version", u->version);
+		put_update(j, r->arena, u);
 		jw_kv_int(j, "latestVersion", o.stack.version);
 		put_user(j, &o.shown.d);
 		jw_key(j, "info");
 		jw_object(j);
-		jw_kv_string(j, "kind", shown_kind(r->arena, u));
-		jw_kv_int(j, "startTime", seconds(u->started_us));
-		jw_kv_int(j, "endTime", seconds(u->ended_us));
-		jw_kv_string(j, "message", u->message);
-		jw_kv_string(j, "result", u->result);
-		jw_kv_int(j, "version", u->version);
-		put_environment(j, u);
+		put_update(j, r->arena, u);
 		jw_key(j, "config");
 		jw_raw_str(j, STR("{}"));
 		jw_object_end(j);
