@@ -227,8 +227,11 @@ static void wait_for_signal(struct agent *agent, const sigset_t *set)
 	while (sigwait(set, &sig) != 0)
 		;
 	agent->stop_mono_us = clock_mono_us() + grace_s * US_PER_S;
-	/* Nobody is left to report to when the parent is gone: it was the server. */
-	bool orphan = agent->config->die_with_parent && getppid() != agent->parent;
+	/* A parent whose end is to be ours was the server: nobody is left to report to. (It may have asked for the signal
+	 * itself, when it started us.) */
+	int death_signal = 0;
+	bool orphan =
+		prctl(PR_GET_PDEATHSIG, &death_signal, 0, 0, 0) == 0 && death_signal && getppid() != agent->parent;
 	agent->stopping = orphan ? 2 : 1;
 	if (!agent->refused && !orphan)
 		log_info("agent", "stopping: nothing new is claimed, running deployments have %d s", grace_s);

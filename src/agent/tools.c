@@ -1,5 +1,7 @@
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/internal.h"
@@ -54,22 +56,49 @@ int tools_find(struct agent *agent, struct arena *a, struct err *e)
 	return arena_failed(a) ? err_nomem(e) : 0;
 }
 
+/* Asking takes a quarter of a second, so the answer is kept for as long as the file is the same. */
+static struct {
+	pthread_mutex_t lock;
+	struct stat of;
+	char version[64];
+} known = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool ask_version(const struct agent *agent, const char *program, char ret[64])
+{
+	_cleanup_arena_ struct arena a;
+	_cleanup_buf_ struct buf out;
+	arena_init(&a, MIB);
+	buf_init(&out, 4 * KIB);
+	const char *home = arena_printf(&a, "%s/version", agent->jobs_dir);
+	const char *argv[] = { program, "version", NULL };
+	const char *envp[] = { "PULUMI_SKIP_UPDATE_CHECK=true", arena_printf(&a, "PULUMI_HOME=%s", home),
+			       arena_printf(&a, "HOME=%s", home), NULL };
+	struct process_config config = { .argv = argv, .envp = envp, .stdin_fd = -1, .new_session = true, .cwd = "/" };
+	struct process_status s;
+	int r = arena_failed(&a) ? -1 : process_run(&config, VERSION_TIMEOUT_MS, &out, &s, NULL);
+	(void)file_remove_tree(home, NULL);
+	struct str rest, line = str_trim(str_cut(buf_str(&out), '\n', &rest));
+	if (r < 0 || s.signalled || s.code != 0 || line.n == 0 || line.n >= 64)
+		return false;
+	memcpy(ret, line.p, line.n);
+	ret[line.n] = '\0';
+	return true;
+}
+
 const char *tools_pulumi_version(const struct agent *agent, struct arena *a)
 {
 	const char *program = agent->tools_dir ? arena_printf(a, "%s/pulumi", agent->tools_dir) : NULL;
-	if (!program || access(program, X_OK) != 0)
+	struct stat st;
+	if (!program || stat(program, &st) != 0 || access(program, X_OK) != 0)
 		return NULL;
-	const char *argv[] = { program, "version", NULL };
-	const char *envp[] = { "PULUMI_SKIP_UPDATE_CHECK=true",
-			       arena_printf(a, "PULUMI_HOME=%s/pulumi-home", agent->work_dir),
-			       arena_printf(a, "HOME=%s", agent->work_dir), NULL };
-	struct process_config config = { .argv = argv, .envp = envp, .stdin_fd = -1, .new_session = true, .cwd = "/" };
-	struct process_status s;
-	_cleanup_buf_ struct buf out;
-	buf_init(&out, 4 * KIB);
-	if (arena_failed(a) || process_run(&config, VERSION_TIMEOUT_MS, &out, &s, NULL) < 0 || s.signalled ||
-	    s.code != 0)
-		return NULL;
-	struct str rest, line = str_trim(str_cut(buf_str(&out), '\n', &rest));
-	return line.n && line.n < 64 ? str_dup(a, line) : NULL;
+	pthread_mutex_lock(&known.lock);
+	bool same = known.version[0] && known.of.st_ino == st.st_ino && known.of.st_size == st.st_size &&
+		    known.of.st_mtime == st.st_mtime;
+	if (!same && ask_version(agent, program, known.version)) {
+		known.of = st;
+		same = true;
+	}
+	const char *version = same ? arena_strdup(a, known.version) : NULL;
+	pthread_mutex_unlock(&known.lock);
+	return version;
 }
