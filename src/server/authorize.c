@@ -12,9 +12,7 @@
 
 #include "http/http.h"
 #include "identity/identity.h"
-#ifdef SLIPWAY_ROOM_STATE
 #include "state/state.h"
-#endif
 
 #define UNAUTHORIZED "No credentials provided or are invalid."
 /* The CLI takes 403 on a renewal as the end of the lease; anything else it tries again (cli-protocol §3.6). */
@@ -122,7 +120,6 @@ static int not_found(const struct request *r, struct err *e)
 	return err_set(e, ERR_NOT_FOUND, "organization '%s'", org);
 }
 
-#ifdef SLIPWAY_ROOM_STATE
 static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
 {
 	struct request *r = l->r;
@@ -140,12 +137,6 @@ static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
 	/* A lease outlives the name of its stack: one that was renamed or removed meanwhile is still written to. */
 	return l->access.who.kind == PRINCIPAL_LEASE ? 0 : not_found(r, e);
 }
-#else
-static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
-{
-	return not_found(l->r, e);
-}
-#endif
 
 static int lookup_fn(struct db_conn *c, void *arg, struct err *e)
 {

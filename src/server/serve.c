@@ -13,12 +13,8 @@
 #include "identity/identity.h"
 #include "os/file.h"
 #include "server/ticker.h"
-#ifdef SLIPWAY_ROOM_STATE
 #include "state/state.h"
-#endif
-#ifdef SLIPWAY_ROOM_DEPLOY
 #include "deploy/deploy.h"
-#endif
 
 /* Events gather for so long before the outbox is looked at, so that a burst is one look. */
 #define OUTBOX_DELAY_US (100 * US_PER_MS)
@@ -47,12 +43,8 @@ static int tick_identity(struct app *app, int64_t now_us, int64_t *ret_next_us, 
 
 static const struct tick ticks[] = {
 	{ "identity", tick_identity },
-#ifdef SLIPWAY_ROOM_STATE
 	{ "state", state_tick },
-#endif
-#ifdef SLIPWAY_ROOM_DEPLOY
 	{ "deploy", deploy_tick },
-#endif
 	/* Last: it delivers what the others have just put. */
 	{ "outbox", tick_outbox },
 };
@@ -231,9 +223,7 @@ static int start(struct server *s, const struct config *config, struct err *e)
 		return rc;
 	outbox_set_consumer("activity", log_activity, NULL);
 	outbox_set_notify(poke_outbox, s);
-#ifdef SLIPWAY_ROOM_DEPLOY
 	deploy_init();
-#endif
 	rc = start_http(s, config, e);
 	if (rc == 0)
 		rc = make_urls(s, config, e);
