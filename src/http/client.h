@@ -23,13 +23,13 @@ struct http_client_config {
 
 struct http_client_request {
 	const char *method;
-	const char *path; /* "/api/..." */
-	struct str body; /* p == NULL: none */
-	const char *content_type; /* default application/json */
-	bool gzip; /* compress the body */
+	const char *path;	    /* "/api/..." */
+	struct str body;	    /* p == NULL: none */
+	const char *content_type;   /* default application/json */
+	bool gzip;		    /* compress the body */
 	const char *const *headers; /* NULL-terminated "Name: value" lines, or NULL */
-	int timeout_ms; /* whole request; 0: 60 s */
-	size_t max_response_bytes; /* 0: 64 MiB */
+	int timeout_ms;		    /* whole request; 0: 60 s */
+	size_t max_response_bytes;  /* 0: 64 MiB */
 	/* polled about every 200 ms; true aborts with ERR_CANCELLED; may be NULL */
 	bool (*cancelled)(void *arg);
 	void *cancelled_arg;
@@ -37,7 +37,7 @@ struct http_client_request {
 
 struct http_client_response {
 	int status;
-	struct str body; /* in the arena */
+	struct str body;   /* in the arena */
 	int retry_after_s; /* -1 if the header was not there */
 };
 

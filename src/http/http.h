@@ -41,8 +41,8 @@ struct route {
 	const char *method;  /* "GET" ... ; HEAD falls back to GET's row unless it has one of its own */
 	const char *pattern; /* "/api/stacks/{orgName}/{projectName}": static segments win over {parameters} */
 	http_handler handler;
-	int auth;	/* enum route_auth of identity/access.h */
-	int permission; /* enum permission of identity/access.h */
+	int auth;		  /* enum route_auth of identity/access.h */
+	int permission;		  /* enum permission of identity/access.h */
 	const struct field *body; /* for documentation and ROUTE-level decoding; NULL: none or decoded by the handler */
 	size_t body_limit_bytes;  /* after inflating too; 0: no body expected (one is drained and ignored) */
 	const char *summary;
@@ -58,8 +58,9 @@ struct http_config {
 	/* Runs on a worker before the body is read. 0 lets the request in. */
 	int (*authorize)(struct request *r, struct err *e);
 	void *app; /* request_app() */
-	const char *public_url; /* request_host(): as others see us, without a trailing slash; NULL: by the Host header */
-	const char *spool_dir;	/* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */
+	const char
+		*public_url; /* request_host(): as others see us, without a trailing slash; NULL: by the Host header */
+	const char *spool_dir; /* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */
 	bool access_log;
 };
 
@@ -74,12 +75,12 @@ struct request {
 	struct arena *arena;
 	const struct route *route;
 	const char *method;
-	const char *path; /* decoded nowhere: as it came, without the query */
-	const char *id;	  /* X-Pulumi-Request-ID: taken from the client if sane, else made */
-	struct str body;  /* whole, inflated */
-	struct str body_gzip; /* as it came, if it came compressed (else p == NULL) */
-	bool from_socket; /* came over the control socket */
-	void *context;	  /* set by the authorize hook */
+	const char *path;	 /* decoded nowhere: as it came, without the query */
+	const char *id;		 /* X-Pulumi-Request-ID: taken from the client if sane, else made */
+	struct str body;	 /* whole, inflated */
+	struct str body_gzip;	 /* as it came, if it came compressed (else p == NULL) */
+	bool from_socket;	 /* came over the control socket */
+	void *context;		 /* set by the authorize hook */
 	int64_t parked_until_us; /* 0: has not been parked yet (http_park) */
 };
 
@@ -110,6 +111,7 @@ int request_note_ignored(struct request *r, struct response *w, const struct ign
 
 /* --- response --- */
 void response_status(struct response *w, int status); /* default 200 */
+/* Both are copied. No header without a value (NULL, empty); bytes that may not stand in one become '?'. */
 void response_header(struct response *w, const char *name, const char *value);
 /* A JSON body: returns the writer (Content-Type: application/json). The framework compresses large answers when the
  * client accepts gzip. */

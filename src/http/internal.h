@@ -86,7 +86,7 @@ bool host_sane(const char *host);
 struct header {
 	struct header *next;
 	const char *name;
-	const char *value;
+	char *value;
 };
 
 struct response {
@@ -100,7 +100,8 @@ struct response {
 	const char *content_type;
 	struct str body;
 	bool body_is_gzip;
-	struct buf copy; /* copied, compressed or inflated body */
+	struct buf copy;    /* copied or compressed body */
+	struct spool plain; /* inflated body */
 };
 
 void response_init(struct response *w, struct exchange *x);

@@ -163,6 +163,7 @@ static void *loop_main(void *arg)
 	struct http_server *s = arg;
 	bool paused = false, listening = true;
 	int64_t pause_until_us = 0;
+	pthread_setname_np(pthread_self(), "http-events");
 	listeners_set(s, EPOLL_CTL_ADD);
 	while (!atomic_load(&s->loop_quit)) {
 		if (listening && !atomic_load(&s->accepting)) {

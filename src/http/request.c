@@ -133,11 +133,6 @@ int request_note_ignored(struct request *r, struct response *w, const struct ign
 	char *value = str_dup(r->arena, buf_str(&ig->names));
 	if (!value)
 		return err_nomem(e);
-	/* The names are the client's: what may not stand in a header is shown as '?'. */
-	for (char *p = value; *p; p++) {
-		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
-			*p = '?';
-	}
 	response_header(w, "Slipway-Ignored", value);
 	return 0;
 }

@@ -13,12 +13,14 @@ void response_init(struct response *w, struct exchange *x)
 	w->headers_end = &w->headers;
 	buf_init(&w->json, HTTP_RESPONSE_BYTES);
 	buf_init(&w->copy, HTTP_RESPONSE_BYTES);
+	spool_init(&w->plain);
 }
 
 void response_done(struct response *w)
 {
 	buf_done(&w->json);
 	buf_done(&w->copy);
+	spool_done(&w->plain);
 }
 
 static void buf_shed(struct buf *b)
@@ -32,6 +34,7 @@ void response_reset(struct response *w)
 {
 	buf_shed(&w->json);
 	buf_shed(&w->copy);
+	spool_reset(&w->plain);
 	w->status = 200;
 	w->headers = NULL;
 	w->headers_end = &w->headers;
@@ -48,6 +51,8 @@ void response_status(struct response *w, int status)
 
 void response_header(struct response *w, const char *name, const char *value)
 {
+	if (!value || !value[0])
+		return; /* the library refuses empty ones */
 	struct arena *a = w->x->rq.arena;
 	struct header *h = arena_new(a, struct header);
 	if (!h)
@@ -56,6 +61,11 @@ void response_header(struct response *w, const char *name, const char *value)
 	h->value = arena_strdup(a, value);
 	if (!h->name || !h->value)
 		return;
+	/* Values may have come from outside: no line of ours ends where they want it. */
+	for (char *p = h->value; *p; p++) {
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
+			*p = '?';
+	}
 	*w->headers_end = h;
 	w->headers_end = &h->next;
 }

@@ -207,6 +207,7 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	self = w;
+	pthread_setname_np(pthread_self(), "http-worker");
 	struct exchange *x;
 	while ((x = queue_pop(&w->server->queue)) != NULL) {
 		switch (x->job) {

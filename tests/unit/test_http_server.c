@@ -12,6 +12,7 @@
 
 static struct http_server *server;
 static int port;
+static const char *spool_dir;
 static atomic_int handled, authorized;
 
 static int h_hello(struct request *r, struct response *w, struct err *e)
@@ -107,6 +108,7 @@ static int h_self(struct request *r, struct response *w, struct err *e)
 {
 	struct json_writer *jw = response_json(w);
 	jw_object(jw);
+	response_header(w, "X-Echo", request_query(r, "a"));
 	jw_kv_string(jw, "peer", request_peer(r));
 	jw_kv_string(jw, "host", request_host(r));
 	jw_kv_string(jw, "id", r->id);
@@ -156,6 +158,7 @@ static int setup(void **state)
 		.route_count = ARRAY_SIZE(routes),
 		.authorize = authorize,
 		.app = &server,
+		.spool_dir = spool_dir,
 	};
 	struct err e = { 0 };
 	if (http_server_start(&config, &server, &e) < 0)
@@ -220,12 +223,13 @@ static void test_self(void **state)
 	int fd = raw_connect(port);
 	struct raw_answer a;
 	assert_int_equal(ask(fd, &a,
-			     "GET /self?a=b HTTP/1.1\r\nHost: web:80\r\nX-Pulumi-Request-ID: i\r\n"
+			     "GET /self?a=b%0d%0aX-Evil:1%c3%a4 HTTP/1.1\r\nHost: web:80\r\nX-Pulumi-Request-ID: i\r\n"
 			     "Cookie: a=b; session=s1\r\n\r\n"),
 			 200);
 	expect_body(&a, "{\"peer\":\"127.0.0.1\",\"host\":\"http://web:80\",\"id\":\"i\",\"socket\":false,"
 			"\"cookie\":\"s1\",\"path\":\"/self\",\"app\":true}");
-	assert_int_equal(ask(fd, &a, "GET /self HTTP/1.1\r\nHost: <script>\r\n\r\n"), 200);
+	assert_non_null(strstr(a.headers, "\r\nX-Echo: b??X-Evil:1??\r\n"));
+	assert_int_equal(ask(fd, &a, "GET /self?a= HTTP/1.1\r\nHost: <script>\r\n\r\n"), 200);
 	assert_null(strstr(a.body.data, "script"));
 	buf_done(&a.body);
 	close(fd);
@@ -465,6 +469,23 @@ static void test_echo(void **state)
 	free(text);
 }
 
+/* Nowhere to put a large body: that request fails, the server lives on. */
+static void test_no_spool(void **state)
+{
+	teardown(state);
+	spool_dir = "/nonexistent";
+	setup(state);
+	spool_dir = NULL;
+	_cleanup_arena_ struct arena a;
+	arena_init(&a, 0);
+	char *text = pattern(3000000);
+	struct str got;
+	assert_int_equal(post("/sum", NULL, (struct str){ text, 3000000 }, false, &a, &got), 500);
+	assert_int_equal(post("/sum", NULL, (struct str){ text, 3000000 }, true, &a, &got), 500);
+	assert_int_equal(post("/sum", NULL, (struct str){ text, 1000000 }, true, &a, &got), 200);
+	free(text);
+}
+
 static void test_over_limit(void **state)
 {
 	_cleanup_arena_ struct arena a;
@@ -632,6 +653,7 @@ int main(void)
 		T(test_partial),
 		T(test_large_bodies),
 		T(test_echo),
+		T(test_no_spool),
 		T(test_over_limit),
 		T(test_refused_before_reading),
 		T(test_expect_continue),
