@@ -14,7 +14,7 @@
 #include "http/internal.h"
 
 /* A buffer larger than this is not kept for the next request. */
-#define KEEP_BYTES (64 * KIB)
+#define KEEP_BYTES (16 * KIB)
 /* Deflate cannot shrink further than about 1032 to 1; a size field that claims more is a lie. */
 #define DEFLATE_RATIO_MAX 1040
 

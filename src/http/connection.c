@@ -18,7 +18,9 @@
 #include "http/internal.h"
 
 /* Exchanges kept for reuse, with their arenas. */
-#define FREE_LIST_MAX 64
+#define FREE_LIST_MAX 32
+/* One whose arena grew beyond this gives the memory back first. */
+#define FREE_ARENA_BYTES (32 * KIB)
 
 struct exchange *exchange_new(struct http_server *s)
 {
@@ -69,6 +71,8 @@ static void exchange_reset(struct exchange *x)
 	response_reset(&x->response);
 	spool_reset(&x->spool);
 	spool_reset(&x->inflated);
+	if (x->arena.used_bytes > FREE_ARENA_BYTES)
+		arena_done(&x->arena);
 	arena_reset(&x->arena);
 	arena_done(&x->run_arena);
 	struct exchange fresh = {

@@ -12,7 +12,7 @@
  * unlinked file that is mapped), so that `body` is always one span. Over the limit: drained up to HTTP_DRAIN_BYTES, 413.
  *
  * Errors: a handler returns a negative code with *e filled; the answer is {"code":N,"message":"<Status Text>: <detail>"}
- * (cli-protocol §1.4). 5xx carry X-Pulumi-Request-ID; they are logged once, here.
+ * (cli-protocol §1.4). Every answer carries X-Pulumi-Request-ID; 5xx are logged once, here.
  *
  * Long polls: see http_park().
  */
@@ -116,7 +116,7 @@ void response_header(struct response *w, const char *name, const char *value);
 /* A JSON body: returns the writer (Content-Type: application/json). The framework compresses large answers when the
  * client accepts gzip. */
 struct json_writer *response_json(struct response *w);
-/* A finished body; copied unless it lies in the request's arena or is static. */
+/* A finished body; copied unless it lies in the request's arena or is part of its body. */
 void response_body(struct response *w, const char *content_type, struct str body);
 /* A body that is gzip already: sent as it lies when the client accepts gzip, else inflated. */
 void response_body_gzip(struct response *w, const char *content_type, struct str gzip);
@@ -130,9 +130,13 @@ void response_empty(struct response *w, int status); /* e.g. 204 */
  *	if (!found && clock_mono_us() < r->parked_until_us && !request_stopping(r)) return HTTP_PARKED;
  *
  * The request then holds no thread. It is run again from the start of its handler when http_wake() names the key (a
- * wake that comes between http_park and the return is not lost), at the deadline, and when the server stops. A client
- * that hangs up is dropped without running the handler. A handler that answers after all simply returns 0: its
- * subscription ends. */
+ * wake that comes between http_park and the return is not lost), at the deadline, and when the server stops. A handler
+ * that answers after all simply returns 0: its subscription ends. One that parks again at its deadline, or when the
+ * server stops, is answered 503. A request may wait for up to four keys. Memory of one run is gone in the next; what the
+ * authorize hook made stays.
+ *
+ * A client that hangs up while it waits is dropped without running the handler. One that hangs up after it was woken is
+ * not: a handler that finds its client gone (request_alive) puts back what it took and wakes the next. */
 void http_park(struct request *r, const char *key, int64_t deadline_mono_us);
 bool request_stopping(const struct request *r);
 /* Whether the client's connection still stands: the claim asks it before it answers (architecture §2.3). */

@@ -5,7 +5,7 @@
 #include "http/internal.h"
 
 /* A buffer larger than this is not kept for the next request. */
-#define KEEP_BYTES (64 * KIB)
+#define KEEP_BYTES (16 * KIB)
 
 void response_init(struct response *w, struct exchange *x)
 {
