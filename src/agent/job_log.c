@@ -51,7 +51,7 @@ void job_line(struct job *j, const char *fmt, ...)
 	buf_vaddf(&b, fmt, ap);
 	va_end(ap);
 	buf_addc(&b, '\n');
-	lines_feed(&j->lines, buf_str(&b));
+	lines_own(&j->lines, buf_str(&b));
 }
 
 void job_output(struct job *j, struct str bytes)

@@ -34,7 +34,7 @@ static size_t cut(const char *p, size_t n)
 	return at;
 }
 
-static void give(struct lines *l, const char *p, size_t n)
+static void give_valid(struct lines *l, const char *p, size_t n)
 {
 	while (n) {
 		size_t piece = cut(p, n);
@@ -42,6 +42,27 @@ static void give(struct lines *l, const char *p, size_t n)
 		p += piece;
 		n -= piece;
 	}
+}
+
+/* Repaired before it is cut: a byte that is no UTF-8 becomes three. */
+static void give(struct lines *l, const char *p, size_t n)
+{
+	if (str_is_utf8((struct str){ p, n })) {
+		give_valid(l, p, n);
+		return;
+	}
+	_cleanup_buf_ struct buf b;
+	buf_init(&b, 3 * n);
+	for (const char *end = p + n; p < end;) {
+		size_t k = utf8_sequence(p, end);
+		if (k)
+			buf_add(&b, p, k);
+		else
+			buf_adds(&b, UTF8_REPLACEMENT);
+		p += k ? k : 1;
+	}
+	l->failed = l->failed || buf_failed(&b);
+	give_valid(l, b.data, b.len);
 }
 
 /* Gives on all whole lines, and pieces of one that is too long. */
@@ -60,7 +81,7 @@ static void give_whole(struct lines *l, size_t searched)
 	}
 	while (l->text.len - at > LOG_LINE_BYTES) {
 		size_t piece = cut(p + at, l->text.len - at);
-		l->line(l->arg, (struct str){ p + at, piece });
+		give(l, p + at, piece);
 		at += piece;
 	}
 	buf_consume(&l->text, at);
@@ -107,6 +128,19 @@ int lines_tick(struct lines *l)
 	give(l, l->text.data, l->text.len);
 	buf_reset(&l->text);
 	return -1;
+}
+
+void lines_own(struct lines *l, struct str line)
+{
+	if (l->text.len || l->mask.held.len) {
+		size_t before = l->text.len;
+		if (!l->failed && !mask_stream_end(&l->mask, &l->text))
+			l->failed = true;
+		drop_nul(&l->text, before);
+		buf_addc(&l->text, '\n');
+		give_whole(l, before);
+	}
+	lines_feed(l, line);
 }
 
 void lines_end(struct lines *l)

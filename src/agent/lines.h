@@ -1,6 +1,6 @@
 /*
  * lines.h: from the bytes of a step to the lines of its log: masked, cut at LOG_LINE_BYTES, without NUL bytes. A line
- * keeps its line break. Bytes that are not UTF-8 are repaired when the line is written as JSON (upload.c).
+ * keeps its line break. Bytes that are not UTF-8 become U+FFFD.
  */
 #ifndef SLIPWAY_AGENT_LINES_H
 #define SLIPWAY_AGENT_LINES_H
@@ -21,6 +21,8 @@ struct lines {
 void lines_init(struct lines *l, const struct mask_set *set, void (*line)(void *arg, struct str line), void *arg);
 void lines_done(struct lines *l);
 void lines_feed(struct lines *l, struct str bytes);
+/* A line of our own (with its break): ends an incomplete line of the program first. */
+void lines_own(struct lines *l, struct str line);
 /* Gives on an incomplete line that has not grown for a second (a prompt, a progress bar). Returns the milliseconds
  * until it wants to be called again, -1 if nothing waits. */
 int lines_tick(struct lines *l);

@@ -28,7 +28,7 @@ int upload_start(const char *server_url, const struct api_claim *claim, int wake
 		 void *hurry_arg, struct upload **ret, struct err *e);
 /* A step's status; the name is copied. */
 void upload_step(struct upload *u, int step, const char *name, const char *status);
-/* The next line of that step. Bytes that are not UTF-8 become U+FFFD. */
+/* The next line of that step. */
 void upload_line(struct upload *u, int step, struct str line);
 bool upload_full(struct upload *u);
 /* *ret_why (may be NULL) is filled unless it is UPLOAD_GOING. */

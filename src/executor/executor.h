@@ -81,13 +81,17 @@ struct channel {
 	int out_fd;
 	int control_fd;
 	struct buf pending; /* frames that were not written yet */
+	bool in_line;	    /* the last output had no line break at its end */
 	bool cancelled;
 	bool dead; /* the agent is gone */
 };
 
 void channel_init(struct channel *c, int out_fd, int control_fd);
 void channel_frame(struct channel *c, char type, struct str payload);
-/* Output of our own, as a line of the running step. */
+/* Output of the running step; longer texts than a frame holds are cut. */
+void channel_output(struct channel *c, struct str bytes);
+/* Whole lines of our own, which begin on a line of their own. */
+void channel_say(struct channel *c, struct str lines);
 void channel_line(struct channel *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool channel_full(const struct channel *c);
 /* Writes what goes without waiting, reads control bytes that are there. */

@@ -30,17 +30,45 @@ void channel_frame(struct channel *c, char type, struct str payload)
 		c->dead = true;
 }
 
+void channel_output(struct channel *c, struct str bytes)
+{
+	if (bytes.n == 0)
+		return;
+	if (bytes.n > FRAME_MAX_BYTES)
+		bytes.n = FRAME_MAX_BYTES;
+	c->in_line = bytes.p[bytes.n - 1] != '\n';
+	channel_frame(c, FRAME_OUTPUT, bytes);
+}
+
+void channel_say(struct channel *c, struct str lines)
+{
+	if (c->in_line)
+		channel_output(c, STR("\n"));
+	channel_output(c, lines);
+}
+
 void channel_line(struct channel *c, const char *fmt, ...)
 {
 	_cleanup_buf_ struct buf b;
 	va_list ap;
-	buf_init(&b, FRAME_MAX_BYTES - 1);
+	buf_init(&b, FRAME_MAX_BYTES);
 	va_start(ap, fmt);
 	buf_vaddf(&b, fmt, ap);
 	va_end(ap);
-	b.failed = false; /* a line that is too long is cut */
+	/* A command may be longer than what fits: then only a part of it is shown. */
+	if (buf_failed(&b)) {
+		buf_reset(&b);
+		va_start(ap, fmt);
+		char *part = malloc(FRAME_MAX_BYTES - 64);
+		int n = part ? vsnprintf(part, FRAME_MAX_BYTES - 64, fmt, ap) : 0;
+		va_end(ap);
+		if (n > 0)
+			buf_adds(&b, part);
+		free(part);
+		buf_adds(&b, " (cut)");
+	}
 	buf_addc(&b, '\n');
-	channel_frame(c, FRAME_OUTPUT, buf_str(&b));
+	channel_say(c, buf_str(&b));
 }
 
 bool channel_full(const struct channel *c)

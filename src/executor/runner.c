@@ -38,7 +38,7 @@ static bool forward(struct runner *r)
 	char chunk[FRAME_MAX_BYTES];
 	ssize_t n = read(r->output[0], chunk, sizeof(chunk));
 	if (n > 0)
-		channel_frame(r->channel, FRAME_OUTPUT, (struct str){ chunk, (size_t)n });
+		channel_output(r->channel, (struct str){ chunk, (size_t)n });
 	return n > 0;
 }
 

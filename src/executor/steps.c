@@ -45,6 +45,7 @@ static const struct operation_step operation_steps[] = {
 static void begin(struct run *run, const char *name)
 {
 	channel_frame(run->channel, FRAME_STEP_BEGIN, str_of(name));
+	run->channel->in_line = false;
 }
 
 static void frame_with_flag(struct channel *c, char type, bool ok, const char *sentence)
@@ -102,7 +103,7 @@ static int load_pulumi_env(struct run *run, struct err *e)
 	if (!env_set_load(run->plan->env, text, &said))
 		return err_set(e, ERR_TOO_LARGE, "PULUMI_ENV holds too many variables");
 	if (said.len)
-		channel_frame(run->channel, FRAME_OUTPUT, buf_str(&said));
+		channel_say(run->channel, buf_str(&said));
 	return 0;
 }
 
@@ -177,7 +178,7 @@ static int run_pulumi(struct run *run, const struct operation_step *step, bool *
 	for (size_t i = 0; i < n; i++)
 		buf_addf(&echo, "%s%s", i ? " " : "$ ", argv[i]);
 	buf_addc(&echo, '\n');
-	channel_frame(run->channel, FRAME_OUTPUT, buf_str(&echo));
+	channel_say(run->channel, buf_str(&echo));
 	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, PATIENCE_PULUMI_S, &s, e);
 	if (r < 0)
 		return r;
