@@ -309,5 +309,5 @@ int page_sign_in(struct request *r, struct response *w, const char *to, const ch
 		&p,
 		"</div><p class=\"empty\">It is the token that <code>pulumi login</code> uses. This browser keeps a cookie "
 		"for twelve hours, not the token.</p>");
-	return page_end(&p, problem ? 401 : 200, e);
+	return page_end(&p, 401, e);
 }

@@ -130,13 +130,23 @@ static const char *forge_url(struct writing *g)
 						  : repository;
 }
 
+static struct json image_of(struct writing *g)
+{
+	struct json image = json_path(g->settings, "executorContext", "executorImage", NULL);
+	return json_type(image) == JSON_OBJECT ? json_get(image, "reference") : image;
+}
+
 static int put_source(struct writing *g)
 {
 	struct json source = json_get(g->settings, "sourceContext");
 	struct json git = json_get(source, "git");
 	const char *forge = is_given(json_get(git, "repoUrl")) ? NULL : forge_url(g);
+	/* Without a source the program has to be in an image; without either there is nothing to run. */
+	bool in_image = is_given(image_of(g));
+	bool nowhere = !forge && !is_given(json_get(git, "repoUrl"));
 	const char *unsupported = is_given(json_path(source, "hg", "repoUrl", NULL))	       ? "hg"
 				  : is_given(json_path(source, "template", "sourceUrl", NULL)) ? "template"
+				  : nowhere && !in_image				       ? "none"
 											       : NULL;
 	jw_key(g->w, "source");
 	if (unsupported) {
@@ -145,7 +155,7 @@ static int put_source(struct writing *g)
 		jw_object_end(g->w);
 		return 0;
 	}
-	if (!forge && !is_given(json_get(git, "repoUrl"))) {
+	if (nowhere) {
 		jw_null(g->w);
 		return 0;
 	}
@@ -236,9 +246,7 @@ static int put_order(struct writing *g, const char *run_token)
 	struct app *app = g->o->app;
 	struct json context = json_get(g->settings, "operationContext");
 	struct json executor = json_get(g->settings, "executorContext");
-	struct json image = json_get(executor, "executorImage");
-	if (json_type(image) == JSON_OBJECT)
-		image = json_get(image, "reference");
+	struct json image = image_of(g);
 	jw_object(g->w);
 	put_deployment(g);
 	jw_kv_int(g->w, "attempt", g->o->attempt);
