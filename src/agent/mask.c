@@ -211,7 +211,8 @@ static bool emit(struct mask_stream *m, size_t upto, struct buf *out)
 		buf_add(out, m->held.data + at, upto - at);
 	if (upto)
 		m->in_span = open;
-	memmove(m->spans, m->spans + used, (m->span_count - used) * sizeof(*m->spans));
+	if (used > 0)
+		memmove(m->spans, m->spans + used, (m->span_count - used) * sizeof(*m->spans));
 	m->span_count -= used;
 	for (size_t i = 0; i < m->span_count; i++) {
 		m->spans[i].start = m->spans[i].start > upto ? m->spans[i].start - upto : 0;
