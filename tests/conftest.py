@@ -30,6 +30,13 @@ def pytest_configure(config):
         where.build()  # fail early, with a sentence
 
 
+def pytest_make_parametrize_id(val):
+    """Long parameters are named by their beginning and their length, so that a report stays readable."""
+    if isinstance(val, (str, bytes)) and len(val) > 40:
+        head = val[:20] if isinstance(val, str) else val[:20].decode("latin-1")
+        return f"{head.encode('unicode_escape').decode()}...{len(val)}"
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """What the servers said during a failed test belongs to its report."""
@@ -56,13 +63,26 @@ def unharmed():
 
 
 @pytest.fixture(scope="session")
-def dev(tmp_path_factory):
-    server = process.Server(tmp_path_factory.mktemp("dev"))
-    yield server
-    server.stop()
+def shared(tmp_path_factory):
+    """The servers behind `dev`: the last one is in use. A test that brought one down does not bring down those after it."""
+    servers = []
+
+    def current():
+        if not servers or servers[-1].stopped:
+            servers.append(process.Server(tmp_path_factory.mktemp("dev")))
+        return servers[-1]
+
+    yield current
+    for server in servers:
+        server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def dev(shared):
+    return shared()
+
+
+@pytest.fixture
 def api(dev):
     """The administrator's REST client of `dev`."""
     return dev.api()

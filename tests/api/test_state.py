@@ -1,7 +1,6 @@
 """The state backend as the CLI speaks it, without the CLI: what it retries, what it counts on, exact texts."""
 import base64
 import copy
-import os
 import threading
 
 import pytest
@@ -281,7 +280,8 @@ def test_an_expired_lease_frees_the_stack(own, clock, stack):
 
 
 # ---- secrets -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("plain", [b"x", b"\0\1\2\377" * 8, os.urandom(32), b"a" * 100_000, b""])
+@pytest.mark.parametrize("plain", [b"x", b"\0\1\2\377" * 8, bytes(range(256)), b"a" * 100_000, b""],
+                         ids=["short", "binary", "every-byte", "long", "empty"])
 def test_encrypt_and_decrypt(api, path, plain):
     text = base64.b64encode(plain).decode()
     sealed = api.post(f"{path}/encrypt", {"plaintext": text})["ciphertext"]

@@ -44,6 +44,7 @@ class Program:
         self._seen = threading.Condition()
         self._log_file = self.log.open("ab")
         self.report_from = self.log.stat().st_size
+        self._checked = len(self.stderr())
         self.process = subprocess.Popen([where.slipway(), *self.arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self._log_file, env=environment, cwd=folder, start_new_session=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -143,8 +144,10 @@ class Program:
             running.remove(self)
 
     def check(self):
+        """Fails if a sanitizer or BUG_ON spoke since the last check: each finding belongs to one test."""
         text = self.stderr()
-        found = FINDINGS.search(text)
+        found = FINDINGS.search(text, self._checked)
+        self._checked = len(text)
         assert not found, f"{self.name} was found at fault:\n" + text[max(0, found.start() - 500):found.start() + 6000]
 
 
