@@ -1,8 +1,7 @@
 /* Secrets of the provider "service": values sealed with the stack's own key (cli-protocol §3.4). */
-#include "state/stack.h"
+#include "state/secrets.h"
 
 #include "base/encode.h"
-#include "crypto/crypto.h"
 #include "http/http.h"
 
 #define ROUTE_FILE "routes_state.def"
@@ -46,34 +45,6 @@ const struct field log_decryption_fields[] = {
 	FIELD_END
 };
 
-/* A stack's key, and the owner that its ciphertexts name: another stack's do not open. */
-struct sealer {
-	struct crypto_key key;
-	const char *owner;
-};
-
-static int sealer_init(struct request *r, struct sealer *ret, struct err *e)
-{
-	const struct access *access = request_access(r);
-	ret->owner = arena_printf(r->arena, "state:%s", access->stack_id);
-	if (!ret->owner)
-		return err_nomem(e);
-	return stack_key_by_id(app_of(r), r->arena, access, &ret->key, e);
-}
-
-static void sealer_done(struct sealer *s)
-{
-	crypto_wipe(&s->key, sizeof(s->key));
-}
-
-static int open_one(const struct sealer *s, struct str sealed, struct arena *a, const char *field, struct str *ret,
-		    struct err *e)
-{
-	if (crypto_open(&s->key, s->owner, sealed, a, ret, NULL) < 0)
-		return err_set(e, ERR_BAD_REQUEST, "%s: was not encrypted for this stack, or was changed", field);
-	return 0;
-}
-
 int secret_api_encrypt(struct request *r, struct response *w, struct err *e)
 {
 	struct encrypt body = { 0 };
@@ -81,9 +52,9 @@ int secret_api_encrypt(struct request *r, struct response *w, struct err *e)
 	struct str sealed;
 	int rc = request_decode(r, w, encrypt_fields, &body, e);
 	if (rc == 0)
-		rc = sealer_init(r, &s, e);
+		rc = sealer_init(&s, app_of(r), r->arena, request_access(r), e);
 	if (rc == 0)
-		rc = crypto_seal(&s.key, s.owner, body.plaintext, r->arena, &sealed, e);
+		rc = sealer_seal(&s, body.plaintext, r->arena, &sealed, e);
 	sealer_done(&s);
 	if (rc < 0)
 		return rc;
@@ -101,9 +72,9 @@ int secret_api_decrypt(struct request *r, struct response *w, struct err *e)
 	struct str plain;
 	int rc = request_decode(r, w, decrypt_fields, &body, e);
 	if (rc == 0)
-		rc = sealer_init(r, &s, e);
+		rc = sealer_init(&s, app_of(r), r->arena, request_access(r), e);
 	if (rc == 0)
-		rc = open_one(&s, body.ciphertext, r->arena, "/ciphertext", &plain, e);
+		rc = sealer_open(&s, body.ciphertext, r->arena, "/ciphertext", &plain, e);
 	sealer_done(&s);
 	if (rc < 0)
 		return rc;
@@ -130,7 +101,7 @@ int secret_api_batch_encrypt(struct request *r, struct response *w, struct err *
 	struct sealer s = { 0 };
 	int rc = request_decode(r, w, batch_encrypt_fields, &body, e);
 	if (rc == 0)
-		rc = sealer_init(r, &s, e);
+		rc = sealer_init(&s, app_of(r), r->arena, request_access(r), e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
@@ -143,7 +114,7 @@ int secret_api_batch_encrypt(struct request *r, struct response *w, struct err *
 		struct str plain, sealed;
 		rc = element_bytes(r, value, "plaintexts", n++, &plain, e);
 		if (rc == 0)
-			rc = crypto_seal(&s.key, s.owner, plain, r->arena, &sealed, e);
+			rc = sealer_seal(&s, plain, r->arena, &sealed, e);
 		if (rc < 0)
 			break;
 		jw_string(j, base64_encode_arena(r->arena, sealed));
@@ -160,7 +131,7 @@ int secret_api_batch_decrypt(struct request *r, struct response *w, struct err *
 	struct sealer s = { 0 };
 	int rc = request_decode(r, w, batch_decrypt_fields, &body, e);
 	if (rc == 0)
-		rc = sealer_init(r, &s, e);
+		rc = sealer_init(&s, app_of(r), r->arena, request_access(r), e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
@@ -175,7 +146,7 @@ int secret_api_batch_decrypt(struct request *r, struct response *w, struct err *
 		snprintf(field, sizeof(field), "/ciphertexts/%zu", n);
 		rc = element_bytes(r, value, "ciphertexts", n++, &sealed, e);
 		if (rc == 0)
-			rc = open_one(&s, sealed, r->arena, field, &plain, e);
+			rc = sealer_open(&s, sealed, r->arena, field, &plain, e);
 		if (rc < 0)
 			break;
 		/* The key is the text as it was sent: the CLI looks its own strings up in the answer. */

@@ -8,6 +8,7 @@
 #include "db/queries_state.h"
 #include "http/http.h"
 #include "state/deployment.h"
+#include "state/secrets.h"
 
 #define ROUTE_FILE "routes_state.def"
 #include "../api/declare.h"
@@ -180,10 +181,16 @@ int state_api_import(struct request *r, struct response *w, struct err *e)
 	const struct access *access = request_access(r);
 	struct json body;
 	struct checkpoint checkpoint;
+	struct sealer sealer = { 0 };
 	int64_t resources;
 	int rc = request_json(r, false, &body, e);
 	if (rc == 0)
 		rc = untyped_deployment_check(body, &resources, e);
+	if (rc == 0)
+		rc = sealer_init(&sealer, app_of(r), r->arena, access, e);
+	if (rc == 0)
+		rc = secrets_check(&sealer, json_get(body, "deployment"), e);
+	sealer_done(&sealer);
 	if (rc == 0)
 		rc = checkpoint_prepare(app_of(r), r->arena, r->body, r->body_gzip, resources, &checkpoint, e);
 	if (rc < 0)

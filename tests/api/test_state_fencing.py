@@ -1,0 +1,155 @@
+"""Who may still write to an update, and when: leases, cancels, and ways of saving that do not mix."""
+import pytest
+from helpers.api import path_of
+from helpers.waiting import wait_until
+
+from test_state import SECRETS, apply, begin, created, journal, names, resource
+
+
+@pytest.fixture
+def path(api, stack):
+    api.create_stack(stack)
+    return path_of(stack)
+
+
+def pending(name, path, sequence, operation):
+    return created(sequence, operation, resource(path, name, 1))[0]
+
+
+def checkpoint(*resources):
+    return {"isInvalid": False, "version": 3,
+            "deployment": {"manifest": {"time": "2026-01-01T00:00:00Z", "magic": "", "version": ""}, "resources": list(resources)}}
+
+
+def test_cancel_keeps_what_was_saved_and_shuts_the_writer_out(api, path):
+    update, lease = begin(api, path)
+    journal(lease, update, [SECRETS, *created(2, 1, resource(path, "a", 1)), pending("b", path, 4, 2)])
+    api.ok("POST", f"{update}/cancel", status=204)
+    api.ok("POST", f"{update}/cancel", status=204)
+    deployment = api.get(f"{path}/export")["deployment"]
+    assert [r["id"] for r in deployment["resources"]] == ["a"]
+    assert [p["type"] for p in deployment["pending_operations"]] == ["creating"]
+
+    late = {"entries": created(5, 3, resource(path, "late", 1))}
+    lease.refused(409, "PATCH", f"{update}/journalentries", late)
+    lease.refused(409, "PATCH", f"{update}/checkpoint", checkpoint())
+    lease.refused(409, "POST", f"{update}/events/batch", {"events": [{"sequence": 0, "timestamp": 1, "cancelEvent": {}}]})
+    lease.refused(403, "POST", f"{update}/renew_lease", {"token": "", "duration": 300})
+    lease.refused(409, "POST", f"{update}/complete", {"status": "succeeded"})
+    assert names(api, path) == ["a"]
+    assert api.get(update)["status"] == "cancelled"
+    assert api.get(f"{path}/updates")["updates"][0]["result"] == "failed"
+
+    apply_again, lease = begin(api, path)
+    journal(lease, apply_again, [SECRETS])
+    lease.post(f"{apply_again}/complete", {"status": "succeeded"})
+    assert api.get(f"{path}/export")["deployment"]["pending_operations"], "only the user clears a creation that was left open"
+
+
+def test_an_update_that_has_ended_cannot_be_cancelled(api, path):
+    update, _ = apply(api, path, resource(path, "a", 1))
+    api.refused(409, "POST", f"{update}/cancel")
+    assert api.get(update)["status"] == "succeeded"
+
+
+def test_an_update_starts_once(api, path):
+    made = api.post(f"{path}/update", {"options": {}, "metadata": {}})
+    update = f"{path}/update/{made['updateID']}"
+    api.refused(409, "POST", f"{update}/cancel", names="not started")
+    assert api.get(update)["status"] == "not started"
+    api.post(update, {})
+    api.refused(409, "POST", update, {}, names="already been started")
+
+
+def test_the_stack_is_left_alone_while_an_update_runs(api, path, stack):
+    begin(api, path)
+    text = "Conflict: Another update is currently in progress."
+    assert api.refused(409, "POST", f"{path}/import", {k: v for k, v in checkpoint().items() if k != "isInvalid"}) == text
+    assert api.refused(409, "POST", f"{path}/rename", {"newName": "other"}) == text
+    assert api.refused(409, "DELETE", f"{path}?force=true") == text
+
+
+def test_the_conflict_names_who_holds_the_stack(api, path):
+    update, _ = begin(api, path)
+    made = api.post(f"{path}/destroy", {"options": {}, "metadata": {}})
+    answer = api.call("POST", f"{path}/update/{made['updateID']}", {})
+    assert answer.status_code == 409
+    holder = answer.json()["currentUpdate"]
+    assert update.endswith(holder["updateID"]) and holder["author"] == "admin" and holder["kind"] == "update"
+
+
+def test_previews_save_nothing(api, path):
+    update, lease = begin(api, path, "preview")
+    lease.refused(400, "PATCH", f"{update}/journalentries", {"entries": [SECRETS]}, names="preview")
+    lease.refused(400, "PATCH", f"{update}/checkpoint", checkpoint(), names="preview")
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    assert api.get(path)["version"] == 0 and api.get(f"{path}/updates")["updates"] == []
+
+
+def test_ways_of_saving_do_not_mix(api, path):
+    update, lease = begin(api, path)
+    lease.refused(400, "PATCH", f"{update}/checkpoint", checkpoint(), names="journal")
+    lease.post(f"{update}/complete", {"status": "failed"})
+    update, lease = begin(api, path, journal=0)
+    lease.refused(400, "PATCH", f"{update}/journalentries", {"entries": [SECRETS]}, names="checkpoints")
+    lease.ok("PATCH", f"{update}/checkpoint", checkpoint(resource(path, "a", 1)), status=204)
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    assert names(api, path) == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["update", "preview", "refresh", "destroy"])
+def test_paths_by_kind(api, path, kind):
+    """Older clients go on with the segment that they began with."""
+    made = api.post(f"{path}/{kind}", {"options": {}, "metadata": {}})
+    update = f"{path}/{kind}/{made['updateID']}"
+    lease = api.with_token(api.post(update, {"journalVersion": 1})["token"], "update-token")
+    lease.post(f"{update}/events/batch", {"events": [{"sequence": 0, "timestamp": 1, "stdoutEvent": {"message": "m", "color": "raw"}}]})
+    renewed = api.with_token(lease.post(f"{update}/renew_lease", {"token": "", "duration": 300})["token"], "update-token")
+    if kind != "preview":
+        renewed.ok("PATCH", f"{update}/journalentries", {"entries": [SECRETS]})
+    renewed.post(f"{update}/complete", {"status": "succeeded"})
+    assert api.get(update)["status"] == "succeeded"
+    assert len(api.get(f"{update}/events")["events"]) == 1
+    if kind != "preview":
+        assert api.get(f"{path}/updates")["updates"][0]["kind"] == kind
+
+
+def test_an_update_is_found_only_through_its_stack(api, path, project):
+    update, _ = begin(api, path)
+    other = api.create_stack(f"acme/{project}/other")
+    there = f"{other}/update/{update.rsplit('/', 1)[1]}"
+    api.refused(404, "GET", there)
+    api.refused(404, "POST", f"{there}/cancel")
+    api.refused(404, "GET", f"{there}/events")
+    api.refused(404, "GET", f"{path}/update/0195e000-0000-7000-8000-000000000000")
+
+
+def test_renewal(own, clock, stack):
+    """The former token is good for a minute more; the lease ends when nobody renews it, for journals and for previews."""
+    server = own("--lease", "5m", clock=clock)
+    api = server.api()
+    path = api.create_stack(stack)
+    update, first = begin(api, path)
+    preview, _ = begin(api, path, "preview")
+    clock.advance(200)
+    second = api.with_token(first.post(f"{update}/renew_lease", {"token": "", "duration": 300})["token"], "update-token")
+    journal(first, update, [SECRETS])
+    clock.advance(70)
+    first.refused(403, "PATCH", f"{update}/journalentries", {"entries": created(2, 1, resource(path, "a", 1))})
+    journal(second, update, created(2, 1, resource(path, "a", 1)))
+    clock.advance(100)
+    wait_until(lambda: api.get(preview)["status"] == "failed", 15, "the end of the preview")
+    assert api.get(update)["status"] == "running"
+    clock.advance(200)
+    wait_until(lambda: api.get(update)["status"] == "failed", 15, "the end of the update")
+    second.refused(403, "POST", f"{update}/renew_lease", {"token": "", "duration": 300})
+    second.refused(409, "PATCH", f"{update}/journalentries", {"entries": created(4, 2, resource(path, "b", 1))})
+    assert names(api, path) == ["a"]
+
+
+def test_bounds_of_a_renewal(api, path):
+    update, lease = begin(api, path)
+    for duration in (-1, 301, "300"):
+        lease.refused(400, "POST", f"{update}/renew_lease", {"token": "", "duration": duration}, names="duration")
+    lease.refused(400, "POST", f"{update}/complete", {"status": "done"}, names="status")
+    lease.refused(400, "POST", f"{update}/complete", {}, names="status")
