@@ -98,7 +98,9 @@ int sandbox_arguments(struct arena *a, const struct sandbox_config *c, const cha
 	add_resolver(&args);
 	add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_PASSWD), "/etc/passwd");
 	add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_GROUP), "/etc/group");
-	add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_HOSTS), "/etc/hosts");
+	/* A minimal system may lack it, and nothing can be made in the read-only /etc to lay ours over. */
+	if (access("/etc/hosts", F_OK) == 0)
+		add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_HOSTS), "/etc/hosts");
 	for (size_t i = 0; i < c->hide_count; i++) {
 		if (file_is_dir(c->hide[i]))
 			add2(&args, "--tmpfs", c->hide[i]);
