@@ -123,6 +123,7 @@ static int write_credentials(struct git *g, struct err *e)
 		r = write_line(g, "host", is_http(c) ? c->url.host : "none", e);
 	if (is_http(c))
 		http_credentials(c, &user, &password);
+	g->has_password = password != NULL;
 	if (r == 0)
 		r = write_line(g, "username", user, e);
 	if (r == 0)
@@ -159,11 +160,13 @@ static int make_environment(struct git *g, struct err *e)
 	struct arena *a = g->a;
 	bool insecure = g->config->insecure;
 	const char *askpass_path = arena_printf(a, "%s/git/askpass", g->base);
+	/* Without anything to answer, git says in its own words that it would need credentials. */
+	bool answers = g->has_password || g->config->auth.ssh_password;
 	const char *own[] = {
 		arena_printf(a, "HOME=%s/git/home", g->base),
 		arena_printf(a, "GIT_CONFIG_GLOBAL=%s/git/config", g->base),
-		arena_printf(a, "GIT_ASKPASS=%s", askpass_path),
-		arena_printf(a, "SSH_ASKPASS=%s", askpass_path),
+		answers ? arena_printf(a, "GIT_ASKPASS=%s", askpass_path) : "GIT_ASKPASS=",
+		answers ? arena_printf(a, "SSH_ASKPASS=%s", askpass_path) : "SSH_ASKPASS=",
 		arena_printf(a, "GIT_SSH_COMMAND=%s", ssh_command(g)),
 		insecure ? "GIT_ALLOW_PROTOCOL=https:ssh:http:file" : "GIT_ALLOW_PROTOCOL=https:ssh",
 		"SSH_ASKPASS_REQUIRE=force",
@@ -282,23 +285,47 @@ static void keep_tail(struct git *g, const char *p, size_t n)
 	buf_add(&g->tail, p, n);
 }
 
-/* git's own last word: the last line that names a fault, else the last line. */
-static int git_error(struct git *g, const char *verb, struct err *e)
+/* git's own last word: the last line that names a fault, else the last line. What ssh said comes before git's own, which
+ * only says that there was something. */
+static struct str last_word(struct git *g)
 {
 	struct str rest = buf_str(&g->tail), last = STR("no reason given"), fault = STR_NULL;
 	while (rest.p) {
 		struct str line = str_trim(str_cut(rest, '\n', &rest));
-		if (line.n)
-			last = line;
-		if (str_starts_with(line, "fatal: ") || str_starts_with(line, "error: ") ||
-		    str_starts_with(line, "ERROR: "))
-			fault = fault.p && str_starts_with(line, "fatal: Could not read from remote") ? fault : line;
+		if (line.n == 0)
+			continue;
+		if (str_starts_with(line, "fatal: Could not read from remote"))
+			fault = last;
+		else if (str_starts_with(line, "fatal: ") || str_starts_with(line, "error: ") ||
+			 str_starts_with(line, "ERROR: "))
+			fault = line;
+		last = line;
 	}
 	if (fault.p)
 		last = fault;
 	if (last.n > 400)
 		last.n = 400;
-	return err_set(e, ERR_BAD_REQUEST, "git %s failed: %.*s", verb, STR_ARG(last));
+	return last;
+}
+
+static int git_error(struct git *g, const char *verb, struct err *e)
+{
+	static const struct {
+		const char *said, *meant;
+	} hints[] = {
+		{ "could not read Username",
+		  "the repository does not exist or wants credentials, and the settings hold none for it" },
+		{ "Host key verification failed",
+		  "the server's ssh key is not the one that this runner has met before (known_hosts in "
+		  "the runner's work folder)" },
+	};
+	struct str word = last_word(g);
+	for (size_t i = 0; i < ARRAY_SIZE(hints); i++) {
+		if (memmem(word.p, word.n, hints[i].said, strlen(hints[i].said)))
+			return err_set(e, ERR_BAD_REQUEST, "git %s failed: %s (%.*s)", verb, hints[i].meant,
+				       STR_ARG(word));
+	}
+	return err_set(e, ERR_BAD_REQUEST, "git %s failed: %.*s", verb, STR_ARG(word));
 }
 
 /* Reads until the process has ended. */

@@ -31,6 +31,7 @@ struct git {
 	struct arena *a;
 	const char *base; /* `dir` as git's user sees it */
 	const char *const *env;
+	bool has_password;
 	struct buf tail; /* the end of the last command's output */
 };
 

@@ -119,18 +119,30 @@ static int fetch_refspec(struct fetch *f, bool shallow, const char *const *refsp
 
 static const char *const everything[] = { "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", NULL };
 
+/* A server that hands out branches and tags only says so in one of these ways. */
+static bool is_refusal_of_commit(struct str output)
+{
+	static const char *const words[] = { "not our ref", "unadvertised object", "find remote ref",
+					     "no such remote ref" };
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (output.n && memmem(output.p, output.n, words[i], strlen(words[i])))
+			return true;
+	}
+	return false;
+}
+
 static int fetch_commit(struct fetch *f, const char *commit, struct err *e)
 {
+	const char *one[] = { "fetch", "--no-tags", "--no-recurse-submodules", "--quiet", "--depth=1", "--", "origin",
+			      commit,  NULL };
 	size_t n = strlen(commit);
 	if (n == 40 || n == 64) {
-		const char *one[] = { commit, NULL };
-		const char *args[] = { "fetch",	  "--no-tags", "--no-recurse-submodules",
-				       "--quiet", "--depth=1", "--",
-				       "origin",  one[0],      NULL };
-		int r = git_run(&f->git, args, true, e);
+		int r = git_run(&f->git, one, true, e);
 		if (r != -ERR_BAD_REQUEST)
 			return r;
-		say(f, "The server does not hand out single commits: fetching all branches and tags.");
+		if (!is_refusal_of_commit(buf_str(&f->git.tail)))
+			return run_remote(f, one, e);
+		say(f, "The server does not hand out this commit alone: fetching all branches and tags.");
 	}
 	return fetch_refspec(f, false, everything, e);
 }
@@ -149,18 +161,20 @@ static int fetch(struct fetch *f, const char **ret_branch, const char **ret_star
 	const char *full = NULL, *local = NULL;
 	if (ref.n == 0) {
 		full = "HEAD";
+	} else if (s->tag[0]) {
+		full = str_starts_with(ref, "refs/tags/") ? ref.p : arena_printf(f->a, "refs/tags/%s", ref.p);
 	} else if (str_starts_with(ref, "refs/heads/")) {
 		full = ref.p;
 		*ret_branch = ref.p + strlen("refs/heads/");
 	} else if (str_starts_with(ref, "refs/")) {
 		full = ref.p;
-	} else if (s->tag[0]) {
-		full = arena_printf(f->a, "refs/tags/%s", ref.p);
 	} else {
 		full = arena_printf(f->a, "refs/heads/%s", ref.p);
 		*ret_branch = ref.p;
 	}
-	if (*ret_branch)
+	if (s->tag[0])
+		local = *ret_start = full;
+	else if (*ret_branch)
 		local = *ret_start = arena_printf(f->a, "refs/remotes/origin/%s", *ret_branch);
 	const char *refspec = local ? arena_printf(f->a, "+%s:%s", full, local) : full;
 	const char *refspecs[] = { refspec, NULL };
@@ -171,6 +185,16 @@ static int check_out(struct fetch *f, const char *branch, const char *start, str
 {
 	const char *on_branch[] = { "checkout", "--quiet", "--force", "-B", branch, "--no-track", start, "--", NULL };
 	const char *detached[] = { "checkout", "--quiet", "--force", "--detach", start, "--", NULL };
+	/* After a full fetch this is where a commit turns out to be unknown; git would speak of trees. */
+	if (f->source->commit[0]) {
+		const char *look[] = { "cat-file", "-e", arena_printf(f->a, "%s^{commit}", start), NULL };
+		int r = git_run(&f->git, look, true, e);
+		if (r == -ERR_BAD_REQUEST)
+			return err_set(e, ERR_NOT_FOUND, "commit %s is not in any branch or tag of the repository",
+				       start);
+		if (r < 0)
+			return r;
+	}
 	return git_run(&f->git, branch ? on_branch : detached, false, e);
 }
 
