@@ -42,7 +42,9 @@ int document_deflate(struct arena *a, struct str text, struct str *ret_gzip, str
 int checkpoint_prepare(struct app *app, struct arena *a, struct str text, struct str gzip, int64_t resource_count,
 		       struct checkpoint *ret, struct err *e)
 {
-	struct checkpoint p = { .id = id_new_arena(a), .size_bytes = (int64_t)text.n, .resource_count = resource_count };
+	struct checkpoint p = { .id = id_new_arena(a),
+				.size_bytes = (int64_t)text.n,
+				.resource_count = resource_count };
 	if (!p.id)
 		return err_nomem(e);
 	if (!gzip.p) {

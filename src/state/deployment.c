@@ -26,7 +26,7 @@ static int check_resources(struct json resources, const char *where, int64_t *re
 	if (resources.p && json_type(resources) != JSON_ARRAY)
 		return err_set(e, ERR_BAD_REQUEST, "%s/resources: must be an array", where);
 	struct json resource;
-	json_foreach (resource, resources) {
+	json_foreach(resource, resources) {
 		struct json urn;
 		if (json_type(resource) != JSON_OBJECT)
 			return err_set(e, ERR_BAD_REQUEST, "%s/resources/%lld: must be an object", where, n);
@@ -45,7 +45,7 @@ static int check_operations(struct json operations, const char *where, struct er
 	if (operations.p && json_type(operations) != JSON_ARRAY)
 		return err_set(e, ERR_BAD_REQUEST, "%s/pending_operations: must be an array", where);
 	struct json operation;
-	json_foreach (operation, operations) {
+	json_foreach(operation, operations) {
 		if (json_type(json_get(operation, "resource")) != JSON_OBJECT)
 			return err_set(e, ERR_BAD_REQUEST, "%s/pending_operations/%lld/resource: must be an object",
 				       where, n);

@@ -13,8 +13,8 @@
 #include "base/json.h"
 
 /* What a stack exports that never had any state (cli-protocol §3.3). */
-#define DEPLOYMENT_EMPTY                                                                                     \
-	"{\"version\":3,\"deployment\":{\"manifest\":{\"time\":\"0001-01-01T00:00:00Z\",\"magic\":\"\","     \
+#define DEPLOYMENT_EMPTY                                                                                 \
+	"{\"version\":3,\"deployment\":{\"manifest\":{\"time\":\"0001-01-01T00:00:00Z\",\"magic\":\"\"," \
 	"\"version\":\"\"},\"metadata\":{}}}"
 
 /* Finds several members in one walk (json_get walks the whole object each time); null counts as absent. */

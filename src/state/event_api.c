@@ -88,7 +88,7 @@ int event_api_add_batch(struct request *r, struct response *w, struct err *e)
 		rc = err_set(e, ERR_BAD_REQUEST, "/events: must be an array");
 	if (rc < 0)
 		return rc;
-	json_foreach (event, json_get(body, "events"))
+	json_foreach(event, json_get(body, "events"))
 		if ((rc = note_event(&p, event, e)) < 0)
 			return rc;
 	p.row.body = r->body_gzip;
@@ -135,8 +135,8 @@ static int page_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc < 0)
 		return rc;
 	/* One more than are shown: tells whether that was all. */
-	return q_events_read(c, a, &(struct events_read_in){ p->u.id, p->from, PAGE_BATCHES + 1 }, &p->batches, &p->count,
-			     e);
+	return q_events_read(c, a, &(struct events_read_in){ p->u.id, p->from, PAGE_BATCHES + 1 }, &p->batches,
+			     &p->count, e);
 }
 
 struct event {
@@ -179,7 +179,7 @@ static int unpack(struct page *p, struct event **ret, size_t *ret_count, bool *r
 				memcpy(bigger, list, count * sizeof(*list));
 			list = bigger;
 		}
-		json_foreach (event, events) {
+		json_foreach(event, events) {
 			struct event v = { 0, count, p->batches[used].created_us, event };
 			if (json_int64(json_get(event, "sequence"), &v.sequence) && v.sequence >= p->from)
 				list[count++] = v;

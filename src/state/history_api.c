@@ -14,29 +14,19 @@
 /* What the queries of the history have in common. */
 struct history_row {
 	const char *id, *kind, *status, *message, *environment;
-	struct str config; /* gzip; absent: none */
+	struct str config;	      /* gzip; absent: none */
 	const char *resource_changes; /* NULL: none known */
 	int64_t version, resource_count, started_us, ended_us;
 	const char *deployment_id, *author, *author_name, *author_email; /* or NULL */
 };
-#define ROW_OF(row)                                       \
-	(struct history_row)                              \
-	{                                                 \
-		.id = (row).id,                           \
-		.kind = (row).kind,                       \
-		.status = (row).status,                   \
-		.message = (row).message,                 \
-		.environment = (row).environment,         \
-		.config = (row).config,                   \
-		.resource_changes = (row).resource_changes, \
-		.version = (row).version,                 \
-		.resource_count = (row).resource_count,   \
-		.started_us = (row).started_us,           \
-		.ended_us = (row).ended_us,               \
-		.deployment_id = (row).deployment_id,     \
-		.author = (row).author,                   \
-		.author_name = (row).author_name,         \
-		.author_email = (row).author_email,       \
+#define ROW_OF(row)                                                                                                   \
+	(struct history_row)                                                                                          \
+	{                                                                                                             \
+		.id = (row).id, .kind = (row).kind, .status = (row).status, .message = (row).message,                 \
+		.environment = (row).environment, .config = (row).config, .resource_changes = (row).resource_changes, \
+		.version = (row).version, .resource_count = (row).resource_count, .started_us = (row).started_us,     \
+		.ended_us = (row).ended_us, .deployment_id = (row).deployment_id, .author = (row).author,             \
+		.author_name = (row).author_name, .author_email = (row).author_email,                                 \
 	}
 
 struct history {
@@ -53,19 +43,20 @@ struct history {
 };
 
 /* Copies a result; the rows are of the query's own type. */
-#define TAKE_ROWS(p, list, count)                                                                     \
-	({                                                                                            \
-		(p)->rows = arena_array((p)->r->arena, (count), sizeof(*(p)->rows));                  \
-		for (size_t i_ = 0; (p)->rows && i_ < (count); i_++)                                  \
-			(p)->rows[i_] = ROW_OF((list)[i_]);                                           \
-		(p)->row_count = (count);                                                             \
-		(p)->rows ? 0 : err_nomem(e);                                                         \
+#define TAKE_ROWS(p, list, count)                                                    \
+	({                                                                           \
+		(p)->rows = arena_array((p)->r->arena, (count), sizeof(*(p)->rows)); \
+		for (size_t i_ = 0; (p)->rows && i_ < (count); i_++)                 \
+			(p)->rows[i_] = ROW_OF((list)[i_]);                          \
+		(p)->row_count = (count);                                            \
+		(p)->rows ? 0 : err_nomem(e);                                        \
 	})
 
 static int read_version(struct db_conn *c, struct history *p, struct err *e)
 {
 	struct update_history_one_row row;
-	int rc = q_update_history_one(c, p->r->arena, &(struct update_history_one_in){ p->stack.id, p->version }, &row, e);
+	int rc = q_update_history_one(c, p->r->arena, &(struct update_history_one_in){ p->stack.id, p->version }, &row,
+				      e);
 	return rc <= 0 ? rc : TAKE_ROWS(p, &row, 1);
 }
 
@@ -76,9 +67,8 @@ static int read_previews(struct db_conn *c, struct history *p, struct err *e)
 	struct update_previews_count_row total = { 0 };
 	size_t n;
 	int rc = q_update_previews(
-		c, a,
-		&(struct update_previews_in){ p->stack.id, p->stack.version, p->ascending, p->count, p->skip }, &rows,
-		&n, e);
+		c, a, &(struct update_previews_in){ p->stack.id, p->stack.version, p->ascending, p->count, p->skip },
+		&rows, &n, e);
 	if (rc == 0)
 		rc = q_update_previews_count(c, a, &(struct update_previews_count_in){ p->stack.id, p->stack.version },
 					     &total, e);

@@ -11,7 +11,10 @@ static const struct slot {
 	enum slot_type type;
 	size_t offset;
 } slots[] = {
-#define SLOT(name, type, member) { STR(name), SLOT_##type, offsetof(struct journal_entry, member) }
+#define SLOT(name, type, member)                                               \
+	{                                                                      \
+		STR(name), SLOT_##type, offsetof(struct journal_entry, member) \
+	}
 	SLOT("sequenceID", INT, sequence),
 	SLOT("operationID", INT, operation),
 	SLOT("removeOld", INT, remove_old),
@@ -142,7 +145,7 @@ int journal_body_check(struct json body, int64_t *ret_count, struct err *e)
 		return err_set(e, ERR_BAD_REQUEST, "/entries: must be an array");
 	int64_t count = 0;
 	struct json entry;
-	json_foreach (entry, entries) {
+	json_foreach(entry, entries) {
 		struct journal_entry j;
 		if (journal_entry_parse(entry, &j, e) < 0)
 			return err_wrap(e, "/entries/%lld", (long long)count);

@@ -26,8 +26,8 @@ int name_check(const char *name, const char *field, struct err *e)
 	if (s.n > NAME_MAX_BYTES)
 		return err_set(e, ERR_BAD_REQUEST, "%s: must not be longer than %d characters", field, NAME_MAX_BYTES);
 	if (!all_of(s, "-_.") || str_is(s, ".") || str_is(s, ".."))
-		return err_set(e, ERR_BAD_REQUEST, "%s: may only hold letters, digits, hyphens, underscores and periods",
-			       field);
+		return err_set(e, ERR_BAD_REQUEST,
+			       "%s: may only hold letters, digits, hyphens, underscores and periods", field);
 	return 0;
 }
 
@@ -37,9 +37,10 @@ int tag_check(struct str name, struct str value, const char *field, struct err *
 		return err_set(e, ERR_BAD_REQUEST, "%s: a tag's name has 1 to %d characters", field,
 			       TAG_NAME_MAX_BYTES);
 	if (!all_of(name, "-_.:"))
-		return err_set(e, ERR_BAD_REQUEST,
-			       "%s: a tag's name may only hold letters, digits, hyphens, underscores, periods and colons",
-			       field);
+		return err_set(
+			e, ERR_BAD_REQUEST,
+			"%s: a tag's name may only hold letters, digits, hyphens, underscores, periods and colons",
+			field);
 	if (value.n > TAG_VALUE_MAX_BYTES)
 		return err_set(e, ERR_BAD_REQUEST, "%s: the value of %.*s must not be longer than %d bytes", field,
 			       STR_ARG(name), TAG_VALUE_MAX_BYTES);

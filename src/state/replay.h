@@ -10,7 +10,7 @@
 #include "base/json.h"
 
 struct replay_input {
-	struct json base;	  /* an UntypedDeployment; absent: the stack had no state */
+	struct json base;	    /* an UntypedDeployment; absent: the stack had no state */
 	const struct json *batches; /* bodies {"entries":[..]} that journal_body_check() let pass, as they arrived */
 	size_t batch_count;
 	const char *engine_version; /* of the CLI that ran the update ("v3.259.0"), for the manifest; "" if unknown */
@@ -19,7 +19,6 @@ struct replay_input {
 
 /* Appends an UntypedDeployment to `out`. Entries may come in any order and repeatedly: they are sorted by sequence id,
  * and of equal ones the first to arrive counts. */
-int replay(const struct replay_input *in, struct arena *a, struct buf *out, int64_t *ret_resource_count,
-	   struct err *e);
+int replay(const struct replay_input *in, struct arena *a, struct buf *out, int64_t *ret_resource_count, struct err *e);
 
 #endif

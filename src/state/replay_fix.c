@@ -26,8 +26,9 @@ int fix_dependencies(struct resource *list, size_t count, struct arena *a, struc
 		struct json *m = r->member;
 		resource_set(r, RESOURCE_DEPENDENCIES,
 			     or_absent(edit_list(m[RESOURCE_DEPENDENCIES], keep_seen, &seen, a)));
-		resource_set(r, RESOURCE_PROPERTY_DEPENDENCIES,
-			     or_absent(edit_map_of_lists(m[RESOURCE_PROPERTY_DEPENDENCIES], true, keep_seen, &seen, a)));
+		resource_set(
+			r, RESOURCE_PROPERTY_DEPENDENCIES,
+			or_absent(edit_map_of_lists(m[RESOURCE_PROPERTY_DEPENDENCIES], true, keep_seen, &seen, a)));
 		resource_set(r, RESOURCE_REPLACE_WITH,
 			     or_absent(edit_list(m[RESOURCE_REPLACE_WITH], keep_seen, &seen, a)));
 		if (m[RESOURCE_DELETED_WITH].n > 2)
@@ -128,7 +129,7 @@ static int collect(struct resource *list, size_t count, struct alias_map *m, str
 		struct resource *r = &list[i];
 		struct str urn = json_view(r->member[RESOURCE_URN], a);
 		struct json alias;
-		json_foreach (alias, r->member[RESOURCE_ALIASES]) {
+		json_foreach(alias, r->member[RESOURCE_ALIASES]) {
 			struct str old = json_view(alias, a);
 			if (!map_get(&m->map, old, NULL) && !alias_put(m, a, old, urn))
 				return err_nomem(e);

@@ -167,7 +167,7 @@ static struct json edit_elements(struct json v, text_edit_fn fn, void *arg, stru
 	bool changed = false;
 	size_t count = 0;
 	struct json element;
-	json_foreach (element, v) {
+	json_foreach(element, v) {
 		struct json now = edit_string(element, fn, arg, a);
 		changed |= now.p != element.p;
 		count += now.p != NULL;
@@ -178,7 +178,7 @@ static struct json edit_elements(struct json v, text_edit_fn fn, void *arg, stru
 	_cleanup_buf_ struct buf b;
 	buf_init(&b, HTTP_DOCUMENT_BODY_BYTES);
 	buf_addc(&b, '[');
-	json_foreach (element, v) {
+	json_foreach(element, v) {
 		struct json now = edit_string(element, fn, arg, a);
 		if (!now.p)
 			continue;

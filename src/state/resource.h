@@ -10,35 +10,35 @@
 #include "base/json.h"
 
 /* The members that the service reads or edits; names as in apitype.ResourceV3. */
-#define RESOURCE_MEMBERS(X)                                \
-	X(URN, "urn")                                      \
-	X(PARENT, "parent")                                \
-	X(PROVIDER, "provider")                            \
-	X(DEPENDENCIES, "dependencies")                    \
-	X(PROPERTY_DEPENDENCIES, "propertyDependencies")   \
-	X(DELETED_WITH, "deletedWith")                     \
-	X(REPLACE_WITH, "replaceWith")                     \
-	X(VIEW_OF, "viewOf")                               \
-	X(ALIASES, "aliases")                              \
-	X(DELETE, "delete")                                \
-	X(PENDING_REPLACEMENT, "pendingReplacement")       \
-	X(REFRESH_BEFORE_UPDATE, "refreshBeforeUpdate")    \
-	X(RESOURCE_HOOKS, "resourceHooks")                 \
-	X(TAINT, "taint")                                  \
-	X(EXTENSION_REF, "extensionRef")                   \
+#define RESOURCE_MEMBERS(X)                              \
+	X(URN, "urn")                                    \
+	X(PARENT, "parent")                              \
+	X(PROVIDER, "provider")                          \
+	X(DEPENDENCIES, "dependencies")                  \
+	X(PROPERTY_DEPENDENCIES, "propertyDependencies") \
+	X(DELETED_WITH, "deletedWith")                   \
+	X(REPLACE_WITH, "replaceWith")                   \
+	X(VIEW_OF, "viewOf")                             \
+	X(ALIASES, "aliases")                            \
+	X(DELETE, "delete")                              \
+	X(PENDING_REPLACEMENT, "pendingReplacement")     \
+	X(REFRESH_BEFORE_UPDATE, "refreshBeforeUpdate")  \
+	X(RESOURCE_HOOKS, "resourceHooks")               \
+	X(TAINT, "taint")                                \
+	X(EXTENSION_REF, "extensionRef")                 \
 	X(SNIPPET_ID, "snippetID")
 
 enum resource_member {
 #define RESOURCE_MEMBER_ENUM(name, key) RESOURCE_##name,
 	RESOURCE_MEMBERS(RESOURCE_MEMBER_ENUM)
 #undef RESOURCE_MEMBER_ENUM
-	RESOURCE_MEMBER_COUNT
+		RESOURCE_MEMBER_COUNT
 };
 
 struct resource {
-	struct json text; /* as it came */
+	struct json text;			   /* as it came */
 	struct json member[RESOURCE_MEMBER_COUNT]; /* as it is now; absent: not there, or null */
-	uint32_t changed; /* bit per member that differs from text */
+	uint32_t changed;			   /* bit per member that differs from text */
 };
 
 void resource_parse(struct json text, struct resource *ret);
@@ -61,7 +61,7 @@ enum deployment_feature {
 #define DEPLOYMENT_FEATURE_ENUM(name, text) FEATURE_##name,
 	DEPLOYMENT_FEATURES(DEPLOYMENT_FEATURE_ENUM)
 #undef DEPLOYMENT_FEATURE_ENUM
-	FEATURE_COUNT
+		FEATURE_COUNT
 };
 extern const char *const deployment_feature_names[FEATURE_COUNT];
 

@@ -86,10 +86,9 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc >= 0)
 		rc = q_update_set_checkpoint(c, &(struct update_set_checkpoint_in){ u.id, p->checkpoint->id }, e);
 	if (rc >= 0)
-		rc = q_stack_set_state(c,
-				       &(struct stack_set_state_in){ u.stack_id, p->checkpoint->id,
-								     p->checkpoint->resource_count },
-				       e);
+		rc = q_stack_set_state(
+			c, &(struct stack_set_state_in){ u.stack_id, p->checkpoint->id, p->checkpoint->resource_count },
+			e);
 	if (rc >= 0 && u.checkpoint_id && !streq(u.checkpoint_id, u.base_checkpoint_id))
 		rc = checkpoint_remove(c, p->a, u.checkpoint_id, &p->old_blob, e);
 	return rc < 0 ? rc : 0;

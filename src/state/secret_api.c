@@ -10,40 +10,34 @@
 struct encrypt {
 	struct str plaintext;
 };
-const struct field encrypt_fields[] = {
-	FIELD(struct encrypt, plaintext, "plaintext", FIELD_BYTES, .required = true, .doc = "Any bytes, as base64"),
-	FIELD_END
-};
+const struct field encrypt_fields[] = { FIELD(struct encrypt, plaintext, "plaintext", FIELD_BYTES, .required = true,
+					      .doc = "Any bytes, as base64"),
+					FIELD_END };
 
 struct decrypt {
 	struct str ciphertext;
 };
-const struct field decrypt_fields[] = {
-	FIELD(struct decrypt, ciphertext, "ciphertext", FIELD_BYTES, .required = true, .doc = "As encrypt gave it"),
-	FIELD_END
-};
+const struct field decrypt_fields[] = { FIELD(struct decrypt, ciphertext, "ciphertext", FIELD_BYTES, .required = true,
+					      .doc = "As encrypt gave it"),
+					FIELD_END };
 
 struct batch {
 	struct json values;
 };
 const struct field batch_encrypt_fields[] = {
-	FIELD(struct batch, values, "plaintexts", FIELD_STRING_LIST, .required = true),
-	FIELD_END
+	FIELD(struct batch, values, "plaintexts", FIELD_STRING_LIST, .required = true), FIELD_END
 };
 const struct field batch_decrypt_fields[] = {
-	FIELD(struct batch, values, "ciphertexts", FIELD_STRING_LIST, .required = true),
-	FIELD_END
+	FIELD(struct batch, values, "ciphertexts", FIELD_STRING_LIST, .required = true), FIELD_END
 };
 
 struct log_decryption {
 	const char *secret;
 	const char *command;
 };
-const struct field log_decryption_fields[] = {
-	FIELD(struct log_decryption, secret, "secretName", FIELD_STRING),
-	FIELD(struct log_decryption, command, "commandName", FIELD_STRING),
-	FIELD_END
-};
+const struct field log_decryption_fields[] = { FIELD(struct log_decryption, secret, "secretName", FIELD_STRING),
+					       FIELD(struct log_decryption, command, "commandName", FIELD_STRING),
+					       FIELD_END };
 
 int secret_api_encrypt(struct request *r, struct response *w, struct err *e)
 {
@@ -110,7 +104,7 @@ int secret_api_batch_encrypt(struct request *r, struct response *w, struct err *
 	jw_array(j);
 	struct json value;
 	size_t n = 0;
-	json_foreach (value, body.values) {
+	json_foreach(value, body.values) {
 		struct str plain, sealed;
 		rc = element_bytes(r, value, "plaintexts", n++, &plain, e);
 		if (rc == 0)
@@ -140,7 +134,7 @@ int secret_api_batch_decrypt(struct request *r, struct response *w, struct err *
 	jw_object(j);
 	struct json value;
 	size_t n = 0;
-	json_foreach (value, body.values) {
+	json_foreach(value, body.values) {
 		struct str text, sealed, plain;
 		char field[40];
 		snprintf(field, sizeof(field), "/ciphertexts/%zu", n);

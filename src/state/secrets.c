@@ -59,7 +59,7 @@ static int check_value(const struct sealer *s, struct json v, struct err *e)
 		return json_is_null(ciphertext) ? 0 : check_secret(s, ciphertext, e);
 	}
 	struct json value;
-	json_foreach (value, v) {
+	json_foreach(value, v) {
 		int rc = check_value(s, value, e);
 		if (rc < 0)
 			return rc;

@@ -20,21 +20,14 @@ int stack_is_busy(struct err *e)
 /* --- lookups --- */
 
 /* The rows of both queries have the same members. */
-#define STACK_OF(row)                                         \
-	(struct stack)                                        \
-	{                                                     \
-		.id = (row).id,                               \
-		.org_id = (row).org_id,                       \
-		.project = (row).project,                     \
-		.name = (row).name,                           \
-		.tags = (row).tags,                           \
-		.data_key = (row).data_key,                   \
-		.version = (row).version,                     \
-		.checkpoint_id = (row).checkpoint_id,         \
-		.latest_update_id = (row).latest_update_id,   \
-		.running_update_id = (row).running_update_id, \
-		.resource_count = (row).resource_count,       \
-		.deleted = (row).deleted_us != DB_NULL_INT,   \
+#define STACK_OF(row)                                                                                 \
+	(struct stack)                                                                                \
+	{                                                                                             \
+		.id = (row).id, .org_id = (row).org_id, .project = (row).project, .name = (row).name, \
+		.tags = (row).tags, .data_key = (row).data_key, .version = (row).version,             \
+		.checkpoint_id = (row).checkpoint_id, .latest_update_id = (row).latest_update_id,     \
+		.running_update_id = (row).running_update_id, .resource_count = (row).resource_count, \
+		.deleted = (row).deleted_us != DB_NULL_INT,                                           \
 	}
 
 int state_stack_by_id(struct db_conn *c, struct arena *a, const char *stack_id, struct stack *ret, struct err *e)
@@ -107,8 +100,8 @@ static int seal_new_key(struct app *app, struct arena *a, const struct org *org,
 	if (rc < 0)
 		return rc;
 	crypto_key_new(&key, 1);
-	rc = owner ? crypto_seal(&org_key, owner, (struct str){ (char *)key.bytes, CRYPTO_KEY_BYTES }, a, ret_sealed, e) :
-		     err_nomem(e);
+	rc = owner ? crypto_seal(&org_key, owner, (struct str){ (char *)key.bytes, CRYPTO_KEY_BYTES }, a, ret_sealed, e)
+		   : err_nomem(e);
 	crypto_wipe(&org_key, sizeof(org_key));
 	crypto_wipe(&key, sizeof(key));
 	return rc;
@@ -177,8 +170,7 @@ static int create_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc == 0)
 		return err_set(e, ERR_CONFLICT, "stack '%s/%s/%s' already exists", n->org->name, n->project, n->name);
 	/* From here on the name means this stack, not the one that had it before a rename. */
-	rc = q_stack_former_name_remove(
-		c, &(struct stack_former_name_remove_in){ n->org->id, n->project, n->name }, e);
+	rc = q_stack_former_name_remove(c, &(struct stack_former_name_remove_in){ n->org->id, n->project, n->name }, e);
 	if (rc >= 0)
 		rc = stack_put_tags(c, p->a, p->row.id, n->tags, e);
 	if (rc >= 0 && n->checkpoint)

@@ -11,7 +11,7 @@ struct new_stack {
 	const struct org *org;
 	const char *project;
 	const char *name;
-	struct json tags;		    /* checked; absent: none */
+	struct json tags;		     /* checked; absent: none */
 	const struct checkpoint *checkpoint; /* its first state; NULL: none */
 };
 /* ERR_CONFLICT "... already exists". */
@@ -23,6 +23,13 @@ int stack_put_tags(struct db_conn *c, struct arena *a, const char *stack_id, str
 /* ERR_BAD_REQUEST with the text that the CLI knows when there are resources and not `force`; ERR_CONFLICT while an
  * update runs. With a deployment under way a tombstone stays. */
 int stack_delete(struct app *app, struct arena *a, const char *stack_id, bool force, struct err *e);
+
+/* Gives it another name or moves it to another project of its organization. The old name still leads to the stack,
+ * because its state's secrets provider goes on naming it, until a new stack takes that name. ERR_BAD_REQUEST when
+ * nothing changes; ERR_CONFLICT when the new name is taken, or an update runs. Leaves an update of the kind "rename" in
+ * the history. */
+int stack_rename(struct app *app, struct arena *a, const struct access *access, const char *project, const char *name,
+		 const char **ret_update_id, struct err *e);
 
 /* The stack is not there (any more). */
 int stack_gone(struct err *e);

@@ -8,7 +8,6 @@
 #include "http/http.h"
 #include "state/deployment.h"
 #include "state/names.h"
-#include "state/rename.h"
 #include "state/update.h"
 
 #define ROUTE_FILE "routes_state.def"
@@ -39,8 +38,7 @@ struct rename_stack {
 };
 const struct field rename_stack_fields[] = {
 	FIELD(struct rename_stack, name, "newName", FIELD_STRING, .doc = "Absent or empty: stays"),
-	FIELD(struct rename_stack, project, "newProject", FIELD_STRING, .doc = "Absent or empty: stays"),
-	FIELD_END
+	FIELD(struct rename_stack, project, "newProject", FIELD_STRING, .doc = "Absent or empty: stays"), FIELD_END
 };
 
 int stack_api_create(struct request *r, struct response *w, struct err *e)
@@ -58,13 +56,15 @@ int stack_api_create(struct request *r, struct response *w, struct err *e)
 	if (rc == 0)
 		rc = tags_check(body.tags, "/tags", r->arena, e);
 	if (rc == 0 && json_get(body.config, "environment").p)
-		rc = err_set(e, ERR_BAD_REQUEST,
-			     "/config/environment: this server keeps no environments; keep the configuration in a file");
+		rc = err_set(
+			e, ERR_BAD_REQUEST,
+			"/config/environment: this server keeps no environments; keep the configuration in a file");
 	if (rc == 0 && body.state.p) {
 		rc = untyped_deployment_check(body.state, &resources, e);
 		if (rc < 0)
 			return err_wrap(e, "/state");
-		rc = checkpoint_prepare(app_of(r), r->arena, json_text(body.state), STR_NULL, resources, &checkpoint, e);
+		rc = checkpoint_prepare(app_of(r), r->arena, json_text(body.state), STR_NULL, resources, &checkpoint,
+					e);
 		n.checkpoint = &checkpoint;
 	}
 	n.name = body.name;
@@ -93,10 +93,10 @@ static int project_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct look *p = arg;
 	struct stack_project_exists_row row;
-	p->found = q_stack_project_exists(c, p->r->arena,
-					  &(struct stack_project_exists_in){ request_access(p->r)->org.id,
-									     request_param(p->r, "projectName") },
-					  &row, e);
+	p->found = q_stack_project_exists(
+		c, p->r->arena,
+		&(struct stack_project_exists_in){ request_access(p->r)->org.id, request_param(p->r, "projectName") },
+		&row, e);
 	return p->found < 0 ? p->found : 0;
 }
 
@@ -273,7 +273,8 @@ int stack_api_list(struct request *r, struct response *w, struct err *e)
 		const struct stack_list_row *last = &p.rows[p.count - 1];
 		_cleanup_buf_ struct buf token;
 		buf_init(&token, KIB);
-		base64url_encode(&token, str_of(arena_printf(r->arena, "%s/%s/%s", last->org, last->project, last->name)));
+		base64url_encode(&token,
+				 str_of(arena_printf(r->arena, "%s/%s/%s", last->org, last->project, last->name)));
 		jw_str(j, buf_str(&token));
 	} else {
 		jw_null(j);

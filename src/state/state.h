@@ -18,7 +18,7 @@ struct stack {
 	const char *org_id;
 	const char *project;
 	const char *name;
-	const char *tags; /* JSON object */
+	const char *tags;    /* JSON object */
 	struct str data_key; /* sealed */
 	int64_t version;
 	const char *checkpoint_id;
@@ -51,8 +51,8 @@ struct update_summary {
 	int64_t version;
 	const char *message;
 	const char *environment; /* JSON object */
-	int64_t started_us; /* DB_NULL_INT */
-	int64_t ended_us;   /* DB_NULL_INT */
+	int64_t started_us;	 /* DB_NULL_INT */
+	int64_t ended_us;	 /* DB_NULL_INT */
 };
 /* What history shows for a status: there a cancelled update has failed. */
 const char *state_update_result(const char *status);

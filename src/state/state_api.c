@@ -17,7 +17,8 @@
 /* A checkpoint may be replaced between its row and its blob; twice in a row is already unlikely. */
 #define EXPORT_TRIES 4
 
-struct export {
+struct export
+{
 	struct arena *a;
 	const char *stack_id;
 	int64_t version; /* DB_NULL_INT: the newest */
@@ -169,10 +170,8 @@ static int import_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc >= 0)
 		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, p->id, now }, e);
 	if (rc >= 0)
-		rc = q_stack_set_state(c,
-				       &(struct stack_set_state_in){ s.id, p->checkpoint->id,
-								     p->checkpoint->resource_count },
-				       e);
+		rc = q_stack_set_state(
+			c, &(struct stack_set_state_in){ s.id, p->checkpoint->id, p->checkpoint->resource_count }, e);
 	return rc < 0 ? rc : 0;
 }
 

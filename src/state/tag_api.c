@@ -12,11 +12,9 @@ struct tag {
 	const char *name;
 	const char *value;
 };
-const struct field stack_tag_fields[] = {
-	FIELD(struct tag, name, "name", FIELD_STRING),
-	FIELD(struct tag, value, "value", FIELD_STRING, .required = true),
-	FIELD_END
-};
+const struct field stack_tag_fields[] = { FIELD(struct tag, name, "name", FIELD_STRING),
+					  FIELD(struct tag, value, "value", FIELD_STRING, .required = true),
+					  FIELD_END };
 
 enum tag_change { TAG_ADD, TAG_CHANGE, TAG_REMOVE };
 

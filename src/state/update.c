@@ -165,8 +165,8 @@ static int take_stack(struct db_conn *c, struct lease *p, const struct stack *s,
 		if (rc < 0)
 			return rc;
 	}
-	int rc = q_stack_start_update(
-		c, &(struct stack_start_update_in){ s->id, p->id, ret->version, clock_now_us() }, e);
+	int rc = q_stack_start_update(c, &(struct stack_start_update_in){ s->id, p->id, ret->version, clock_now_us() },
+				      e);
 	if (rc < 0)
 		return rc;
 	return rc == 0 ? stack_is_busy(e) : 0;

@@ -43,7 +43,7 @@ int update_find(struct db_conn *c, struct arena *a, const char *id, struct updat
 /* ERR_NOT_FOUND unless it is there and belongs to that stack (NULL: any). */
 int update_get(struct db_conn *c, struct arena *a, const char *id, const char *stack_id, struct update *ret,
 	       struct err *e);
-bool update_is_open(const struct update *u);   /* in progress */
+bool update_is_open(const struct update *u); /* in progress */
 bool update_has_ended(const struct update *u);
 /* update_get for a write under the lease: ERR_CONFLICT unless it is in progress and its lease has not ended. */
 int update_for_write(struct db_conn *c, struct arena *a, const char *id, struct update *ret, struct err *e);

@@ -16,29 +16,28 @@ struct create_update {
 	struct json unused; /* known, but of no use here: the program's name, what the display was told to show */
 };
 #define UNUSED(name) FIELD(struct create_update, unused, name, FIELD_JSON)
-static const struct field update_options_fields[] = {
-	FIELD(struct create_update, dry_run, "dryRun", FIELD_BOOL, .doc = "A preview, whatever the kind"),
-	UNUSED("localPolicyPackPaths"),
-	UNUSED("color"),
-	UNUSED("parallel"),
-	UNUSED("showConfig"),
-	UNUSED("showReplacementSteps"),
-	UNUSED("showNames"),
-	UNUSED("summary"),
-	UNUSED("debug"),
-	FIELD_END
-};
+static const struct field update_options_fields[] = { FIELD(struct create_update, dry_run, "dryRun", FIELD_BOOL,
+							    .doc = "A preview, whatever the kind"),
+						      UNUSED("localPolicyPackPaths"),
+						      UNUSED("color"),
+						      UNUSED("parallel"),
+						      UNUSED("showConfig"),
+						      UNUSED("showReplacementSteps"),
+						      UNUSED("showNames"),
+						      UNUSED("summary"),
+						      UNUSED("debug"),
+						      FIELD_END };
 static const struct field update_metadata_fields[] = {
 	FIELD(struct create_update, message, "message", FIELD_STRING),
-	FIELD(struct create_update, environment, "environment", FIELD_STRING_MAP),
-	FIELD_END
+	FIELD(struct create_update, environment, "environment", FIELD_STRING_MAP), FIELD_END
 };
 const struct field create_update_fields[] = {
 	UNUSED("name"),
 	UNUSED("runtime"),
 	UNUSED("main"),
 	UNUSED("description"),
-	FIELD(struct create_update, config, "config", FIELD_JSON_OBJECT, .doc = "The stack's configuration, kept as sent"),
+	FIELD(struct create_update, config, "config", FIELD_JSON_OBJECT,
+	      .doc = "The stack's configuration, kept as sent"),
 	{ .name = "options", .type = FIELD_OBJECT, .sub = update_options_fields },
 	{ .name = "metadata", .type = FIELD_OBJECT, .sub = update_metadata_fields },
 	FIELD_END
@@ -69,10 +68,9 @@ struct complete_update {
 	const char *status;
 };
 static const char *const complete_statuses[] = { "succeeded", "failed", "cancelled", NULL };
-const struct field complete_update_fields[] = {
-	FIELD(struct complete_update, status, "status", FIELD_STRING, .required = true, .one_of = complete_statuses),
-	FIELD_END
-};
+const struct field complete_update_fields[] = { FIELD(struct complete_update, status, "status", FIELD_STRING,
+						      .required = true, .one_of = complete_statuses),
+						FIELD_END };
 
 int update_api_create(struct request *r, struct response *w, struct err *e)
 {
@@ -86,10 +84,10 @@ int update_api_create(struct request *r, struct response *w, struct err *e)
 				.kind = kind,
 				.dry_run = body.dry_run || streq(kind, "preview"),
 				.message = body.message,
-				.environment = body.environment.p ? str_dup(r->arena, json_text(body.environment)) : NULL,
+				.environment =
+					body.environment.p ? str_dup(r->arena, json_text(body.environment)) : NULL,
 				.requested_by = access->who.user_id,
-				.deployment_id =
-					access->who.kind == PRINCIPAL_RUN ? access->who.deployment_id : NULL };
+				.deployment_id = access->who.kind == PRINCIPAL_RUN ? access->who.deployment_id : NULL };
 	if (body.config.p)
 		rc = document_deflate(r->arena, json_text(body.config), &n.config, e);
 	const char *id;
@@ -189,8 +187,8 @@ int update_api_complete(struct request *r, struct response *w, struct err *e)
 
 int update_api_cancel(struct request *r, struct response *w, struct err *e)
 {
-	int rc = update_end(app_of(r), request_param(r, "updateID"), request_access(r)->stack_id, "cancelled", END_CANCEL,
-			    e);
+	int rc = update_end(app_of(r), request_param(r, "updateID"), request_access(r)->stack_id, "cancelled",
+			    END_CANCEL, e);
 	if (rc < 0)
 		return rc;
 	response_empty(w, 204);
@@ -218,9 +216,9 @@ int update_api_get(struct request *r, struct response *w, struct err *e)
 	struct json_writer *j = response_json(w);
 	jw_object(j);
 	jw_kv_string(j, "status",
-		     streq(status, "in-progress") ? "running" :
-		     streq(status, "not-started") ? "not started" :
-						    status);
+		     streq(status, "in-progress")   ? "running"
+		     : streq(status, "not-started") ? "not started"
+						    : status);
 	/* Text that a program of old printed at the service; nothing prints there any more. */
 	jw_key(j, "events");
 	jw_array(j);

@@ -143,19 +143,20 @@ static int end_rows(struct db_conn *c, struct ending_tx *t, const struct update 
 		s.resource_count = t->result->resource_count;
 	}
 	if (rc >= 0)
-		rc = q_update_end(c,
-				  &(struct update_end_in){ .id = u->id,
-							   .status = t->status,
-							   .checkpoint_id = checkpoint_id,
-							   .resource_count = u->dry_run ? DB_NULL_INT : s.resource_count,
-							   .now_us = now },
-				  e);
+		rc = q_update_end(
+			c,
+			&(struct update_end_in){ .id = u->id,
+						 .status = t->status,
+						 .checkpoint_id = checkpoint_id,
+						 .resource_count = u->dry_run ? DB_NULL_INT : s.resource_count,
+						 .now_us = now },
+			e);
 	if (rc >= 0 && !u->dry_run)
 		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, u->id, now }, e);
 	if (rc < 0)
 		return rc;
-	return t->why == END_DEPLOYMENT ? identity_tokens_revoke_update(c, u->id, e) :
-					  identity_lease_tokens_expire(c, u->id, now + LEASE_END_GRACE_US, e);
+	return t->why == END_DEPLOYMENT ? identity_tokens_revoke_update(c, u->id, e)
+					: identity_lease_tokens_expire(c, u->id, now + LEASE_END_GRACE_US, e);
 }
 
 static int end_fn(struct db_conn *c, void *arg, struct err *e)
@@ -328,7 +329,8 @@ int state_updates_of_deployment(struct db_conn *c, struct arena *a, const char *
 				struct update_summary **ret, size_t *ret_count, struct err *e)
 {
 	struct of_deployment p = { 0 };
-	int rc = q_updates_of_deployment(c, a, &(struct updates_of_deployment_in){ deployment_id }, &p.rows, &p.count, e);
+	int rc = q_updates_of_deployment(c, a, &(struct updates_of_deployment_in){ deployment_id }, &p.rows, &p.count,
+					 e);
 	if (rc < 0)
 		return rc;
 	struct update_summary *list = arena_array(a, p.count, sizeof(*list));

@@ -45,7 +45,7 @@ static struct json result_of(const char *base, const char *entries)
 	buf_init(&numbered, 1 << 20);
 	buf_init(&out, 1 << 20);
 	buf_adds(&numbered, "{\"entries\":[");
-	json_foreach (entry, list) {
+	json_foreach(entry, list) {
 		buf_adds(&numbered, n ? "," : "");
 		if (json_get(entry, "sequenceID").p)
 			buf_add(&numbered, entry.p, entry.n);
@@ -103,7 +103,8 @@ static void test_base_stays(void **state)
 
 static void test_success_appends_before_the_base(void **state)
 {
-	check(BASE3, "[{'kind':0,'operationID':1},{'kind':1,'operationID':1,'removeOld':1,'state':" R("b", ",'n':2") "}]",
+	check(BASE3,
+	      "[{'kind':0,'operationID':1},{'kind':1,'operationID':1,'removeOld':1,'state':" R("b", ",'n':2") "}]",
 	      "[" R("b", ",'n':2") "," R("a", ",'x':1.0") "," R("c", "") "]");
 }
 
@@ -111,8 +112,8 @@ static void test_success_removes(void **state)
 {
 	check(BASE3, "[{'kind':1,'operationID':1,'removeOld':0}]", "[" R("b", "") "," R("c", "") "]");
 	check(NULL,
-	      "[{'kind':1,'operationID':7,'state':" R("n", "") "},{'kind':1,'operationID':8,'state':" R("m", "")
-	      "},{'kind':1,'operationID':9,'removeNew':7}]",
+	      "[{'kind':1,'operationID':7,'state':" R("n", "") "},{'kind':1,'operationID':8,'state':" R(
+		      "m", "") "},{'kind':1,'operationID':9,'removeNew':7}]",
 	      "[" R("m", "") "]");
 }
 
@@ -121,8 +122,9 @@ static void test_success_marks(void **state)
 	check(BASE3, "[{'kind':1,'operationID':1,'deleteOld':0},{'kind':1,'operationID':2,'pendingReplacementOld':1}]",
 	      "[" R("a", ",'x':1.0,'delete':true") "," R("b", ",'pendingReplacement':true") "," R("c", "") "]");
 	check(NULL,
-	      "[{'kind':1,'operationID':3,'state':" R("n", ",'delete':false") "},"
-	      "{'kind':1,'operationID':4,'deleteNew':3,'pendingReplacementNew':3}]",
+	      "[{'kind':1,'operationID':3,'state':" R(
+		      "n", ",'delete':false") "},"
+					      "{'kind':1,'operationID':4,'deleteNew':3,'pendingReplacementNew':3}]",
 	      "[" R("n", ",'delete':true,'pendingReplacement':true") "]");
 }
 
@@ -144,8 +146,10 @@ static void test_outputs_and_refresh_replace_in_place(void **state)
 	check(BASE3, "[{'kind':4,'operationID':1,'removeOld':1}]",
 	      "[" R("a", ",'x':1.0") "," R("b", "") "," R("c", "") "]");
 	check(NULL,
-	      "[{'kind':1,'operationID':1,'state':" R("n", "") "},{'kind':1,'operationID':2,'state':" R("m", "") "},"
-	      "{'kind':4,'operationID':1,'removeNew':1,'state':" R("n", ",'o':3") "},{'kind':3,'operationID':3,'removeNew':2}]",
+	      "[{'kind':1,'operationID':1,'state':" R("n", "") "},{'kind':1,'operationID':2,'state':" R(
+		      "m", "") "},"
+			       "{'kind':4,'operationID':1,'removeNew':1,'state':" R(
+				       "n", ",'o':3") "},{'kind':3,'operationID':3,'removeNew':2}]",
 	      "[" R("n", ",'o':3") "]");
 }
 
@@ -153,9 +157,10 @@ static void test_outputs_and_refresh_replace_in_place(void **state)
 static void test_marks_and_replacements(void **state)
 {
 	check(BASE3,
-	      "[{'kind':4,'operationID':1,'removeOld':1,'state':" R("b", ",'o':1") "},{'kind':1,'operationID':2,'deleteOld':1,"
-	      "'pendingReplacementOld':1},{'kind':4,'operationID':1,'removeOld':2,'state':" R("c", ",'o':1")
-	      "},{'kind':1,'operationID':4,'removeOld':2}]",
+	      "[{'kind':4,'operationID':1,'removeOld':1,'state':" R(
+		      "b", ",'o':1") "},{'kind':1,'operationID':2,'deleteOld':1,"
+				     "'pendingReplacementOld':1},{'kind':4,'operationID':1,'removeOld':2,'state':" R(
+					     "c", ",'o':1") "},{'kind':1,'operationID':4,'removeOld':2}]",
 	      "[" R("a", ",'x':1.0") "," R("b", ",'o':1") "]");
 }
 
@@ -163,17 +168,20 @@ static void test_marks_and_replacements(void **state)
 
 static void test_pending_operations(void **state)
 {
-	check_part("pending_operations", NULL,
-		   "[{'kind':0,'operationID':9,'operation':" OP("x", "updating") "},{'kind':0,'operationID':2,'operation':" OP(
-			   "y", "creating") "},{'kind':0,'operationID':3,'operation':" OP("z", "creating")
-		   "},{'kind':1,'operationID':3},{'kind':0,'operationID':4,'operation':" OP("w", "deleting")
-		   "},{'kind':2,'operationID':4,'state':" R("w", "") "},{'kind':0,'operationID':5}]",
-		   "[" OP("y", "creating") "," OP("x", "updating") "]");
+	check_part(
+		"pending_operations", NULL,
+		"[{'kind':0,'operationID':9,'operation':" OP("x", "updating") "},{'kind':0,'operationID':2,'operation':" OP("y", "creating") "},{'kind':0,'operationID':3,'operation':" OP(
+			"z",
+			"creating") "},{'kind':1,'operationID':3},{'kind':0,'operationID':4,'operation':" OP("w",
+													     "deleting") "},{'kind':2,'operationID':4,'state':" R("w",
+																				  "") "},{'kind':0,'operationID':5}]",
+		"[" OP("y", "creating") "," OP("x", "updating") "]");
 	/* Of the base only creations last. */
-	check_part("pending_operations",
-		   "{'version':3,'deployment':{'pending_operations':[" OP("a", "creating") "," OP("b", "updating") "]}}",
-		   "[{'kind':0,'operationID':1,'operation':" OP("c", "reading") "}]",
-		   "[" OP("c", "reading") "," OP("a", "creating") "]");
+	check_part(
+		"pending_operations",
+		"{'version':3,'deployment':{'pending_operations':[" OP("a", "creating") "," OP("b", "updating") "]}}",
+		"[{'kind':0,'operationID':1,'operation':" OP("c", "reading") "}]",
+		"[" OP("c", "reading") "," OP("a", "creating") "]");
 }
 
 static void test_failure_drops_the_state(void **state)
@@ -183,14 +191,17 @@ static void test_failure_drops_the_state(void **state)
 
 static void test_write_replaces_the_base(void **state)
 {
-	check(BASE3, "[{'kind':5,'operationID':0,'newSnapshot':{'resources':[" R("z", "") "," R("y", "") "]}},"
-		     "{'kind':1,'operationID':1,'removeOld':0}]",
+	check(BASE3,
+	      "[{'kind':5,'operationID':0,'newSnapshot':{'resources':[" R("z", "") "," R(
+		      "y", "") "]}},"
+			       "{'kind':1,'operationID':1,'removeOld':0}]",
 	      "[" R("y", "") "]");
 }
 
 static void test_secrets_manager(void **state)
 {
-	const char *base = "{'version':3,'deployment':{'secrets_providers':{'type':'service','state':{'a':1},'kept':0}}}";
+	const char *base =
+		"{'version':3,'deployment':{'secrets_providers':{'type':'service','state':{'a':1},'kept':0}}}";
 	check_part("secrets_providers", base,
 		   "[{'kind':6,'operationID':0,'secretsProvider':{'type':'service','state':{'a':1}}}]",
 		   "{'type':'service','state':{'a':1},'kept':0}");
@@ -205,14 +216,17 @@ static void test_secrets_manager(void **state)
 static void test_rebuilt_base_state(void **state)
 {
 	check(BASE3,
-	      "[{'kind':1,'operationID':1,'removeOld':0},{'kind':4,'operationID':2,'removeOld':1,'state':" R("b", ",'o':1")
-	      "},{'kind':7,'operationID':0},{'kind':1,'operationID':1,'removeOld':0,'state':" R("n", "") "}]",
+	      "[{'kind':1,'operationID':1,'removeOld':0},{'kind':4,'operationID':2,'removeOld':1,'state':" R(
+		      "b",
+		      ",'o':1") "},{'kind':7,'operationID':0},{'kind':1,'operationID':1,'removeOld':0,'state':" R("n",
+														  "") "}]",
 	      "[" R("n", "") "," R("c", "") "]");
 	/* What was open stays in the new base, of which only creations last. */
-	check_part("pending_operations", NULL,
-		   "[{'kind':0,'operationID':1,'operation':" OP("x", "updating") "},{'kind':0,'operationID':2,'operation':" OP(
-			   "y", "creating") "},{'kind':7,'operationID':0}]",
-		   "[" OP("y", "creating") "]");
+	check_part(
+		"pending_operations", NULL,
+		"[{'kind':0,'operationID':1,'operation':" OP("x", "updating") "},{'kind':0,'operationID':2,'operation':" OP(
+			"y", "creating") "},{'kind':7,'operationID':0}]",
+		"[" OP("y", "creating") "]");
 }
 
 static void test_extensions(void **state)
@@ -222,9 +236,10 @@ static void test_extensions(void **state)
 		   "{'kind':8,'operationID':2,'extensionRef':'r2','extension':{'name':'two'}},"
 		   "{'kind':8,'operationID':2,'extensionRef':'r2','extension':{'name':'too'}}]",
 		   "{'r1':{'name':'base'},'r2':{'name':'too'}}");
-	check_part("extensions", NULL,
-		   "[{'kind':8,'operationID':1,'extensionRef':'r1','extension':{'name':'n'}},{'kind':7,'operationID':0}]",
-		   "{'r1':{'name':'n'}}");
+	check_part(
+		"extensions", NULL,
+		"[{'kind':8,'operationID':1,'extensionRef':'r1','extension':{'name':'n'}},{'kind':7,'operationID':0}]",
+		"{'r1':{'name':'n'}}");
 }
 
 static void test_snippets(void **state)
@@ -237,13 +252,15 @@ static void test_snippets(void **state)
 
 static void test_refresh_drops_dangling_references(void **state)
 {
-	const char *base = BASE(
-		R("a", "") "," R("b", ",'parent':" URN("a") ",'dependencies':[" URN("a") "," URN("c") "]") "," R(
-			"c", ",'dependencies':[" URN("a") "],'propertyDependencies':{'k':[" URN("a") "],'l':[" URN("b") "," URN(
-				     "a") "],'m':[]},'deletedWith':" URN("a") ",'replaceWith':[" URN("b") "]"));
+	const char *base =
+		BASE(R("a", "") "," R("b", ",'parent':" URN("a") ",'dependencies':[" URN("a") "," URN("c") "]") "," R(
+			"c",
+			",'dependencies':[" URN("a") "],'propertyDependencies':{'k':[" URN("a") "],'l':[" URN(
+				"b") "," URN("a") "],'m':[]},'deletedWith':" URN("a") ",'replaceWith':[" URN("b") "]"));
 	/* b's dependency on c is dropped as well: c comes later. */
 	check(base, "[{'kind':3,'operationID':1,'removeOld':0}]",
-	      "[" R("b", "") "," R("c", ",'propertyDependencies':{'l':[" URN("b") "]},'replaceWith':[" URN("b") "]") "]");
+	      "[" R("b", "") "," R("c",
+				   ",'propertyDependencies':{'l':[" URN("b") "]},'replaceWith':[" URN("b") "]") "]");
 	/* Without a refresh nothing is touched. */
 	check(BASE(R("c", ",'dependencies':[" URN("a") "]")), "[]", "[" R("c", ",'dependencies':[" URN("a") "]") "]");
 	/* isRefresh of a success counts. */
@@ -254,15 +271,19 @@ static void test_refresh_drops_dangling_references(void **state)
 static void test_aliases(void **state)
 {
 	/* b keeps the old URN of a in every place; its own is made anew, since its parent's type has changed. */
-	check(BASE("{'urn':'" S "t:i:T$t:i:C::b','parent':" URN("old") ",'provider':'" S
-		   "t:i:T::old::id1','dependencies':[" URN("old") "],'propertyDependencies':{'k':[" URN("old") "]},"
-		   "'deletedWith':" URN("old") ",'viewOf':" URN("old") "}"),
-	      "[{'kind':1,'operationID':1,'state':{'urn':'" S "t:i:N::new','aliases':[" URN("old") "," URN("old") "]}}]",
+	check(BASE("{'urn':'" S "t:i:T$t:i:C::b','parent':" URN(
+		      "old") ",'provider':'" S
+			     "t:i:T::old::id1','dependencies':[" URN("old") "],'propertyDependencies':{'k':[" URN(
+				     "old") "]},"
+					    "'deletedWith':" URN("old") ",'viewOf':" URN("old") "}"),
+	      "[{'kind':1,'operationID':1,'state':{'urn':'" S
+	      "t:i:N::new','aliases':[" URN("old") "," URN("old") "]}}]",
 	      "[{'urn':'" S "t:i:N::new'},{'urn':'" S "t:i:N$t:i:C::b','parent':'" S "t:i:N::new','provider':'" S
 	      "t:i:N::new::id1','dependencies':['" S "t:i:N::new'],'propertyDependencies':{'k':['" S "t:i:N::new']},"
 	      "'deletedWith':'" S "t:i:N::new','viewOf':'" S "t:i:N::new'}]");
 	check_part("snippets",
-		   "{'version':4,'deployment':{'snippets':[{'uuid':'1','references':{'x':" URN("old") ",'y':" URN("b") "}}]}}",
+		   "{'version':4,'deployment':{'snippets':[{'uuid':'1','references':{'x':" URN("old") ",'y':" URN(
+			   "b") "}}]}}",
 		   "[{'kind':1,'operationID':1,'state':" R("new", ",'aliases':[" URN("old") "]") "}]",
 		   "[{'uuid':'1','references':{'x':" URN("new") ",'y':" URN("b") "}}]");
 }
@@ -281,10 +302,12 @@ static void test_features(void **state)
 	check_features(NULL, R("a", ",'taint':false,'viewOf':'','resourceHooks':{},'replaceWith':[]"), NULL);
 	check_features(NULL, R("a", ",'viewOf':'x','taint':true,'refreshBeforeUpdate':true"),
 		       "['refreshBeforeUpdate','taint','views']");
-	check_features(NULL, R("a", ",'snippetID':'s','resourceHooks':{'x':['y']},'replaceWith':['u'],'extensionRef':'e'"),
+	check_features(NULL,
+		       R("a", ",'snippetID':'s','resourceHooks':{'x':['y']},'replaceWith':['u'],'extensionRef':'e'"),
 		       "['extensionParameterization','hooks','replaceWith','snippets-prototype']");
 	check_features("{'version':4,'features':['byteString'],'deployment':{}}", R("a", ""), "['byteString']");
-	struct json root = result_of(NULL, "[{'kind':1,'operationID':1,'requiresByteString':true,'state':" R("a", "") "}]");
+	struct json root =
+		result_of(NULL, "[{'kind':1,'operationID':1,'requiresByteString':true,'state':" R("a", "") "}]");
 	assert_text(json_get(root, "features"), "['byteString']");
 	root = result_of(NULL, "[{'kind':6,'operationID':1,'requiresByteString':true,'secretsProvider':{}}]");
 	assert_text(json_get(root, "features"), NULL);
@@ -293,15 +316,21 @@ static void test_features(void **state)
 static void test_order_and_repeats(void **state)
 {
 	check(NULL,
-	      "[{'sequenceID':5,'kind':1,'operationID':2,'state':" R("b", "") "},{'sequenceID':2,'kind':1,'operationID':1,"
-	      "'state':" R("a", "") "},{'sequenceID':5,'kind':1,'operationID':2,'state':" R("again", "") "},"
-	      "{'sequenceID':9007199254740993,'kind':1,'operationID':9007199254740993,'state':" R("c", "") "}]",
+	      "[{'sequenceID':5,'kind':1,'operationID':2,'state':" R(
+		      "b",
+		      "") "},{'sequenceID':2,'kind':1,'operationID':1,"
+			  "'state':" R("a", "") "},{'sequenceID':5,'kind':1,'operationID':2,'state':" R(
+				  "again",
+				  "") "},"
+				      "{'sequenceID':9007199254740993,'kind':1,'operationID':9007199254740993,'state':" R(
+					      "c", "") "}]",
 	      "[" R("a", "") "," R("b", "") "," R("c", "") "]");
 }
 
 static void test_text_stays(void **state)
 {
-	const char *text = R("a", ",'inputs':{'n':[1.0,1e400,-0.0,12345678901234567890123],'s':'\\u003cb\\u003e \\ud83d\\ude00'}");
+	const char *text =
+		R("a", ",'inputs':{'n':[1.0,1e400,-0.0,12345678901234567890123],'s':'\\u003cb\\u003e \\ud83d\\ude00'}");
 	check(NULL, arena_printf(&arena, "[{'kind':1,'operationID':1,'state':%s}]", text),
 	      arena_printf(&arena, "[%s]", text));
 	/* Also where a member beside it is changed, and keys that are spelled with escapes. */
@@ -312,9 +341,10 @@ static void test_text_stays(void **state)
 
 static void test_manifest_and_metadata(void **state)
 {
-	struct json root = result_of("{'version':3,'deployment':{'manifest':{'plugins':[]},'metadata':{'integrity_error':{}},"
-				     "'unknown':{'x':1.0}}}",
-				     "[]");
+	struct json root =
+		result_of("{'version':3,'deployment':{'manifest':{'plugins':[]},'metadata':{'integrity_error':{}},"
+			  "'unknown':{'x':1.0}}}",
+			  "[]");
 	struct json d = json_get(root, "deployment");
 	assert_text(json_path(d, "manifest", "magic", NULL),
 		    "'ab35920a3077459b09dd1a3f7ddc28df4e3efc81b3240013bb6906688abc684d'");
