@@ -192,10 +192,10 @@ def test_program_that_fails(api, stack, stack_path, repo, project):
     api.run(stack, sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}})
 
 
-def test_program_of_another_project(api, stack, stack_path, repo):
+def test_program_of_another_project(api, stack, project, stack_path, repo):
     repo.commit(programs.stash("another-project"))
     done, log = api.run(stack, expect="failed", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}})
-    assert "another-project" in log
+    assert f"project name \"{project}\" doesn't match Pulumi.yaml" in log
 
 
 def test_prerun_command_that_fails(api, stack, stack_path, repo, project):

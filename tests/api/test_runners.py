@@ -188,8 +188,7 @@ def test_a_runner_that_is_killed(site, agent, clock, stack, repo, project, tmp_p
     assert [p["resource"]["urn"].split("::")[-1] for p in state["pending_operations"]] == ["slow"]
     # The stack can be used again, with another runner.
     agent(site.server, site.pool["tokenValue"], name="second", clock=clock)
-    site.api.settings(stack, {"operationContext": {"preRunCommands": []}})
-    repo.commit(programs.stash(project))
+    repo.commit(programs.node(project, 'new Thing("quick", { value: "quick" });'))
     site.api.run(stack, "update")
 
 
@@ -217,7 +216,7 @@ def test_deployment_timeout(own, clock, agent, stack, repo, project):
 
 def test_an_agent_stops_on_sigterm(site, agent):
     runner = agent(site.server, site.pool["tokenValue"])
-    wait_until(lambda: "builders" in str(site.api.get("/api/orgs/acme/agent-pools")), 10)
+    runner.wait_stderr("polls")
     runner.stop(expect=0)
 
 

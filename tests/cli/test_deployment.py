@@ -24,11 +24,15 @@ def test_settings_edit_and_get(ready, api, stack, repo):
     ready.run("deployment", "settings", "edit", "--env", "PLAIN=visible", "--secret-env", "TOKEN=hidden-by-the-cli",
               "--pre-run-command", "echo one", "--pre-run-command", "echo two", "--skip-intermediate-deployments")
     shown = ready.run("deployment", "settings", "get")
-    assert repo.url in shown.stdout and "visible" in shown.stdout and "hidden-by-the-cli" not in shown.stdout
+    # Of variables, the CLI shows the names.
+    assert repo.url in shown.stdout and "PLAIN" in shown.stdout and "TOKEN" in shown.stdout and "hidden-by-the-cli" not in shown.stdout
+    variables = api.get(f"{path_of(stack)}/deployments/settings")["operationContext"]["environmentVariables"]
+    assert variables["PLAIN"] == "visible" and "hidden-by-the-cli" not in json.dumps(variables)
     saved = api.get(f"{path_of(stack)}/deployments/settings")["operationContext"]
     assert saved["preRunCommands"] == ["echo one", "echo two"] and saved["options"]["skipIntermediateDeployments"] is True
     as_json = ready.json("deployment", "settings", "get", "--output", "json")
-    assert as_json["sourceContext"]["git"]["branch"] == "main"
+    assert as_json["source"] == {**as_json["source"], "repository": repo.url, "branch": "main", "folder": "infra"}
+    assert as_json["preRunCommands"] == ["echo one", "echo two"] and as_json["advanced"]["skipIntermediateDeployments"] is True
     ready.run("deployment", "settings", "edit", "--remove-env", "PLAIN,TOKEN", "--executor-image", "", "--shell", "sh")
     saved = api.get(f"{path_of(stack)}/deployments/settings")["operationContext"]
     assert not saved.get("environmentVariables") and saved["options"]["shell"] == "sh"
@@ -108,7 +112,7 @@ def test_cancel(ready, api, stack, repo):
     ready.run("deployment", "run", "preview", repo.url, "--git-branch", "main", "--pre-run-command", "echo here-we-are; sleep 120")
     id = api.deployment(stack, 1)["id"]
     wait_until(lambda: "here-we-are\n" in api.log(stack, id), 60, "the command")
-    ready.run("deployment", "cancel", id)
+    ready.run("deployment", "cancel", id, "--yes")
     assert api.wait_status(stack, id, timeout=60)["status"] == "failed"
     ready.up("--skip-preview")
 
@@ -142,7 +146,7 @@ def test_cancelled_update_is_closed_by_the_cli(api, cli, stack, repo, project, t
     server = own("--isolation", "process")
     api = server.api()
     started = tmp_path / "started"
-    repo.commit(programs.slow(project, 15, started))
+    repo.commit(programs.slow(project, 8, started))
     api.create_stack(stack)
     made = api.deploy(stack, "update", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}},
                       operationContext={"preRunCommands": [f"ln -s {where.node_sdk()}/node_modules node_modules"],
@@ -155,7 +159,7 @@ def test_cancelled_update_is_closed_by_the_cli(api, cli, stack, repo, project, t
     state = api.get(f"{path_of(stack)}/export")["deployment"]
     assert "quick" in [r["urn"].split("::")[-1] for r in state["resources"]]
     reader = Pulumi(tmp_path, server.url, server.token, name="after")
-    reader.write(programs.stash(project))
+    reader.write(programs.node(project, 'new Thing("quick", { value: "quick" });')).with_node_modules()
     reader.run("stack", "select", stack)
     reader.up("--skip-preview")
 

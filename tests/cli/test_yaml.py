@@ -12,15 +12,19 @@ def test_login(dev, tmp_path):
     out = user.run("login", dev.url)
     assert f"Logged in to" in out.stdout + out.stderr
     del user.environment["PULUMI_ACCESS_TOKEN"]
-    who = user.json("whoami", "--json")
-    assert who["user"] == "admin" and who["url"].rstrip("/").startswith("http") and "acme" in who["organizations"]
+    # The CLI knows a console beside the server only when it is told; without one it has no address of the user.
+    who = user.json("whoami", "--json", env={"PULUMI_CONSOLE_DOMAIN": f"127.0.0.1:{dev.port}"})
+    assert who["user"] == "admin" and who["url"].startswith(dev.url) and "acme" in who["organizations"]
+    assert dev.url in (user.home / ".pulumi" / "credentials.json").read_text()
     user.run("logout")
 
 
 def test_login_with_a_wrong_token(dev, tmp_path):
     user = Pulumi(tmp_path)
     out = user.run("login", dev.url, expect=None, env={"PULUMI_ACCESS_TOKEN": "pul-wrong"})
-    assert out.returncode == 3 and "invalid" in out.stderr.lower() + out.stdout.lower()
+    # Exit 1 with these words is what this CLI makes of a 401 during `login`.
+    assert out.returncode == 1 and "Unauthorized: No credentials provided or are invalid." in out.stderr
+    assert "pul-wrong" not in "".join(f.read_text() for f in (user.home / ".pulumi").glob("credentials.json"))
 
 
 def test_the_whole_life_of_a_stack(cli, api, stack, project):
@@ -43,13 +47,15 @@ def test_the_whole_life_of_a_stack(cli, api, stack, project):
     assert "unchanged" in cli.up("--expect-no-changes").stdout
     cli.run("refresh", "--yes", "--expect-no-changes")
 
-    exported = cli.export()
+    exported, shown_state = cli.export(), cli.export("--show-secrets")
+    assert "hunter2" in json.dumps(shown_state)
     assert "hunter2" not in json.dumps(exported)
     kinds = sorted(r["type"] for r in exported["deployment"]["resources"])
     assert kinds.count("pulumi:index:Stash") == 2 and not exported["deployment"].get("pending_operations")
     (cli.project / "state.json").write_text(json.dumps(exported))
     cli.run("stack", "import", "--file", "state.json")
-    assert cli.export()["deployment"]["resources"] == exported["deployment"]["resources"]
+    # The CLI seals secrets anew on its way through an import; all else, and what they say, stays.
+    assert cli.export("--show-secrets")["deployment"]["resources"] == shown_state["deployment"]["resources"]
     assert cli.outputs("--show-secrets")["hidden"] == "hunter2-of-the-test"
 
     history = cli.history()
