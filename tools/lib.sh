@@ -57,3 +57,11 @@ take_lock() {
 		flock "$lock_fd"
 	fi
 }
+
+# demo_pid DATA: the process that `make demo` started on that data, and not another one that got its number.
+demo_pid() {
+	local pid command
+	pid=$(cat "$1/demo.pid" 2>/dev/null) && [[ -n $pid ]] || return 1
+	command=$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null) || return 1
+	[[ $command == *"slipway dev --data $1 "* ]] && printf '%s\n' "$pid"
+}
