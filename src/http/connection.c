@@ -143,12 +143,32 @@ void server_resume(struct exchange *x)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static struct peer *peer_of(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	return info ? info->socket_context : NULL;
+}
+
+/* The library drops a request whose headers or query do not fit its memory without a call of on_completed(). */
+static void peer_release(struct peer *p)
+{
+	if (p->open)
+		exchange_release(p->open);
+	p->open = NULL;
+}
+
 void *on_uri(void *server, const char *uri, struct MHD_Connection *c)
 {
+	struct peer *p = peer_of(c);
+	if (!p)
+		return NULL;
+	peer_release(p);
 	struct exchange *x = exchange_new(server);
 	if (!x)
 		return NULL;
 	x->connection = c;
+	x->peer = p;
+	p->open = x;
 	const char *mark = strchr(uri, '?');
 	x->rq.path = mark ? arena_strndup(&x->arena, uri, (size_t)(mark - uri)) : arena_strdup(&x->arena, uri);
 	if (mark && mark[1])
@@ -321,14 +341,21 @@ void on_completed(void *server, struct MHD_Connection *c, void **context, enum M
 	struct exchange *x = *context;
 	*context = NULL;
 	if (x)
-		exchange_release(x);
+		peer_release(x->peer);
 }
 
 void on_connection(void *server, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode code)
 {
 	struct http_server *s = server;
-	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+	struct peer *p = *context;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		s->connections++;
-	else
-		s->connections--;
+		*context = calloc(1, sizeof(struct peer)); /* NULL: on_uri drops its requests */
+		return;
+	}
+	s->connections--;
+	*context = NULL;
+	if (p)
+		peer_release(p);
+	free(p);
 }

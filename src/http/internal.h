@@ -10,7 +10,9 @@
  *
  * A worker gives the exchange back by MHD_resume_connection(), after which it does not look at it again. The library
  * then calls on_request() for the connection, on the event thread, or closes it. on_completed() is the only place
- * that frees an exchange; the library calls it once for every on_uri(), and never while the connection is suspended.
+ * that frees an exchange, but for a request that the library itself gave up before its headers were whole: it calls
+ * on_completed() for no such one, so the next request or the end of the connection frees it (struct peer). Neither
+ * happens while the connection is suspended.
  */
 #ifndef SLIPWAY_HTTP_INTERNAL_H
 #define SLIPWAY_HTTP_INTERNAL_H
@@ -26,6 +28,11 @@
 #include "http/router.h"
 
 struct exchange;
+
+/* One connection: the exchange that on_uri() made and nobody has released yet. Event thread only. */
+struct peer {
+	struct exchange *open;
+};
 
 /* Simultaneous connections; lowered to what RLIMIT_NOFILE allows. This bounds the queue to the workers too, since a
  * connection has at most one request in it. */
@@ -151,6 +158,7 @@ struct exchange {
 	struct response response;
 	struct http_server *server;
 	struct MHD_Connection *connection;
+	struct peer *peer;
 	int fd;
 	enum phase phase;
 	enum job job;

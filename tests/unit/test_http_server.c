@@ -349,6 +349,25 @@ static void test_many_at_once(void **state)
 		close(fd[i]);
 }
 
+/* The library gives such a request up after on_uri() and calls nobody: it must not be counted as active for ever (the
+ * teardown stops the server, which checks that). */
+static void test_too_many_arguments(void **state)
+{
+	_cleanup_buf_ struct buf b;
+	buf_init(&b, 64 * KIB);
+	buf_adds(&b, "GET /self?");
+	for (int i = 0; i < 500; i++)
+		buf_adds(&b, "a=b&");
+	buf_adds(&b, " HTTP/1.1\r\nHost: x\r\n\r\n");
+	for (int i = 0; i < 20; i++) {
+		int fd = raw_connect(port);
+		assert_true(raw_send(fd, b.data, b.len));
+		char c;
+		raw_recv(fd, &c, 1, 100); /* an answer is not promised */
+		close(fd);
+	}
+}
+
 static void test_partial(void **state)
 {
 	/* one byte at a time */
@@ -650,6 +669,7 @@ int main(void)
 		T(test_bodies),
 		T(test_pipelining),
 		T(test_many_at_once),
+		T(test_too_many_arguments),
 		T(test_partial),
 		T(test_large_bodies),
 		T(test_echo),
