@@ -163,10 +163,13 @@ int stack_api_get(struct request *r, struct response *w, struct err *e)
 
 int stack_api_delete(struct request *r, struct response *w, struct err *e)
 {
-	bool force;
+	bool force, destroy;
 	int rc = request_query_bool(r, "force", false, &force, e);
+	/* What the resource provider calls it (clients §1.1). */
 	if (rc == 0)
-		rc = stack_delete(app_of(r), r->arena, request_access(r)->stack_id, force, e);
+		rc = request_query_bool(r, "forceDestroy", false, &destroy, e);
+	if (rc == 0)
+		rc = stack_delete(app_of(r), r->arena, request_access(r)->stack_id, force || destroy, e);
 	if (rc < 0)
 		return rc;
 	response_empty(w, 204);
