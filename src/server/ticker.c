@@ -71,7 +71,7 @@ static void sleep_until(struct ticker *t, int64_t deadline_us, int64_t offset_us
 #endif
 		wait_until(t, until_us);
 	}
-	/* A poke for later stays. */
+	/* One for later stays: it may have come while the last tick had its room behind it already. */
 	if (t->poke_mono_us <= now_us)
 		t->poke_mono_us = INT64_MAX;
 }

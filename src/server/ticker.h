@@ -17,7 +17,7 @@ struct tick {
 
 /* The table must outlive the ticker. */
 int ticker_start(struct app *app, const struct tick *ticks, size_t count, struct ticker **ret, struct err *e);
-/* Something may be due within delay_us. Any thread; cheap. */
+/* Asks for a tick that begins no later than delay_us from now; one that comes sooner will do. Any thread; cheap. */
 void ticker_poke(struct ticker *t, int64_t delay_us);
 /* Waits for the tick that runs. NULL is fine. */
 void ticker_stop(struct ticker *t);
