@@ -39,6 +39,7 @@ static int order_fn(struct db_conn *c, void *arg, struct err *e)
 				   .hash = o->token_hash,
 				   .kind = "run",
 				   .user_id = o->d.requested_by,
+				   .org_id = o->d.org_id,
 				   .deployment_id = o->id,
 				   .attempt = o->attempt,
 				   .stack_id = o->d.stack_id,
