@@ -147,6 +147,10 @@ static void git_say(void *arg, const char *line)
 
 static int get_source(struct job *j, struct err *e)
 {
+	if (j->order.unsupported && strcmp(j->order.unsupported, "none") == 0)
+		return err_set(e, ERR_NOT_BUILT,
+			       "no git repository is named: neither the stack's deployment settings nor the request "
+			       "have a sourceContext.git.repoUrl");
 	if (j->order.unsupported)
 		return err_set(e, ERR_NOT_BUILT,
 			       "sources of the kind '%s' cannot be fetched by this runner: use a git repository",
