@@ -73,8 +73,6 @@ static int set_slot(const struct slot *s, struct json v, struct journal_entry *r
 /* What the kind needs beyond the types of its members. */
 static int check_kind(const struct journal_entry *j, struct err *e)
 {
-	if (j->sequence < 1)
-		return wrong(e, "sequenceID", "an integer of at least 1");
 	if (j->state.p && json_type(json_get(j->state, "urn")) != JSON_STRING)
 		return wrong(e, "state/urn", "a string");
 	if (j->pending.p && json_type(json_get(j->pending, "resource")) != JSON_OBJECT)
@@ -135,7 +133,7 @@ int journal_entry_parse(struct json v, struct journal_entry *ret, struct err *e)
 	}
 	if (ret->kind == JOURNAL_KIND_COUNT)
 		return err_set(e, ERR_BAD_REQUEST, "kind: is required");
-	return check_kind(ret, e);
+	return ret->sequence < 1 ? wrong(e, "sequenceID", "an integer of at least 1") : 0;
 }
 
 int journal_body_check(struct json body, int64_t *ret_count, struct err *e)
@@ -147,7 +145,7 @@ int journal_body_check(struct json body, int64_t *ret_count, struct err *e)
 	struct json entry;
 	json_foreach(entry, entries) {
 		struct journal_entry j;
-		if (journal_entry_parse(entry, &j, e) < 0)
+		if (journal_entry_parse(entry, &j, e) < 0 || check_kind(&j, e) < 0)
 			return err_wrap(e, "/entries/%lld", (long long)count);
 		count++;
 	}

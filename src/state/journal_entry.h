@@ -46,7 +46,7 @@ struct journal_entry {
 	struct json extension;
 };
 
-/* ERR_BAD_REQUEST that names the member: what passes here can be replayed. */
+/* Decodes: ERR_BAD_REQUEST that names the member of a wrong type. */
 int journal_entry_parse(struct json v, struct journal_entry *ret, struct err *e);
 
 /* A body {"entries":[...]}: every entry is checked. *ret_count: how many. The error names /entries/<n>/<member>. */

@@ -212,16 +212,15 @@ static int add(struct replayer *r, const struct journal_entry *j, struct err *e)
 /* --- the order of entries --- */
 
 struct ordered {
-	int64_t sequence;
+	struct journal_entry entry;
 	size_t arrival;
-	struct json text;
 };
 
 static int by_sequence(const void *a, const void *b)
 {
 	const struct ordered *x = a, *y = b;
-	if (x->sequence != y->sequence)
-		return x->sequence < y->sequence ? -1 : 1;
+	if (x->entry.sequence != y->entry.sequence)
+		return x->entry.sequence < y->entry.sequence ? -1 : 1;
 	return x->arrival < y->arrival ? -1 : x->arrival > y->arrival;
 }
 
@@ -233,9 +232,9 @@ static int order_entries(const struct replay_input *in, struct arena *a, struct 
 	for (size_t i = 0; i < in->batch_count; i++) {
 		struct json entry;
 		json_foreach(entry, json_get(in->batches[i], "entries")) {
-			struct ordered o = { 0, count, entry };
-			if (!json_int64(json_get(entry, "sequenceID"), &o.sequence))
-				return err_set(e, ERR_INTERNAL, "a stored journal entry has no sequenceID");
+			struct ordered o = { .arrival = count };
+			if (journal_entry_parse(entry, &o.entry, e) < 0)
+				return err_wrap(e, "stored journal entry %zu", count);
 			PUSH(a, list, count, capacity, o);
 			if (arena_failed(a))
 				return err_nomem(e);
@@ -271,16 +270,9 @@ int replay(const struct replay_input *in, struct arena *a, struct buf *out, int6
 	int rc = base_load(&r, json_get(in->base, "deployment"), e);
 	if (rc == 0)
 		rc = order_entries(in, a, &entries, &count, e);
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		struct journal_entry j;
-		if (i > 0 && entries[i].sequence == entries[i - 1].sequence)
-			continue;
-		rc = journal_entry_parse(entries[i].text, &j, e);
-		if (rc < 0)
-			rc = err_wrap(e, "journal entry %lld", (long long)entries[i].sequence);
-		else
-			rc = add(&r, &j, e);
-	}
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		if (i == 0 || entries[i].entry.sequence != entries[i - 1].entry.sequence)
+			rc = add(&r, &entries[i].entry, e);
 	struct generated g;
 	if (rc == 0)
 		rc = replay_generate(&r, &g, e);
