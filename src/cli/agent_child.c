@@ -86,7 +86,7 @@ static void reap(struct agent_child *c)
 	plan_restart(c);
 	log_warn("dev", "the agent has ended (%s); starting it again in %lld s",
 		 process_status_text(status, text, sizeof(text)),
-		 (long long)((c->restart_mono_us - clock_mono_us()) / US_PER_S) + 1);
+		 (long long)((c->restart_mono_us - clock_mono_us() + US_PER_S - 1) / US_PER_S));
 	c->process = PROCESS_NONE;
 }
 
