@@ -138,11 +138,13 @@ int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e
 }
 
 /* POSTs {"attempt":N, <what the caller wrote>} and gives the answer, absent when there is none. */
-static int post(struct api *api, const char *what, struct buf *body, struct arena *a, struct json *ret_root,
-		struct err *e)
+static int post_waiting(struct api *api, const char *what, int wait_s, struct buf *body, struct arena *a,
+			struct json *ret_root, struct err *e)
 {
+	const char *headers[] = { wait_s > 0 ? arena_printf(a, "Prefer: wait=%d", wait_s) : NULL, NULL };
 	struct http_client_request rq = { .method = "POST",
-					  .path = arena_printf(a, "/api/runner/%s/%s", api->deployment, what) };
+					  .path = arena_printf(a, "/api/runner/%s/%s", api->deployment, what),
+					  .headers = headers };
 	struct http_client_response rs;
 	int r = buf_check(body, what, e);
 	if (r < 0 || !rq.path)
@@ -154,6 +156,12 @@ static int post(struct api *api, const char *what, struct buf *body, struct aren
 	return r;
 }
 
+static int post(struct api *api, const char *what, struct buf *body, struct arena *a, struct json *ret_root,
+		struct err *e)
+{
+	return post_waiting(api, what, 0, body, a, ret_root, e);
+}
+
 static void begin(struct api *api, struct buf *b, struct json_writer *w)
 {
 	jw_init(w, b);
@@ -161,7 +169,7 @@ static void begin(struct api *api, struct buf *b, struct json_writer *w)
 	jw_kv_int(w, "attempt", api->attempt);
 }
 
-int api_heartbeat(struct api *api, bool *ret_cancel, struct err *e)
+int api_heartbeat(struct api *api, int wait_s, bool *ret_cancel, struct err *e)
 {
 	_cleanup_arena_ struct arena a;
 	_cleanup_buf_ struct buf b;
@@ -171,7 +179,7 @@ int api_heartbeat(struct api *api, bool *ret_cancel, struct err *e)
 	buf_init(&b, KIB);
 	begin(api, &b, &w);
 	jw_object_end(&w);
-	int r = post(api, "heartbeat", &b, &a, &root, e);
+	int r = post_waiting(api, "heartbeat", wait_s, &b, &a, &root, e);
 	if (r == 0)
 		*ret_cancel = json_is_true(json_get(root, "cancel"));
 	return r;

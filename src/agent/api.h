@@ -38,7 +38,8 @@ void api_done(struct api *api);
 int api_poll(struct api *api, const struct api_identity *identity, int wait_s, struct api_claim *ret,
 	     int *ret_retry_after_s, struct err *e);
 int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e);
-int api_heartbeat(struct api *api, bool *ret_cancel, struct err *e);
+/* The server may hold the answer for wait_s seconds, and gives it at once when somebody cancels. */
+int api_heartbeat(struct api *api, int wait_s, bool *ret_cancel, struct err *e);
 int api_step(struct api *api, int step, const char *name, const char *status, struct err *e);
 /* `lines` is the inside of the JSON array. */
 int api_log(struct api *api, int step, int64_t offset, struct str lines, struct err *e);

@@ -6,6 +6,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* At most one heartbeat in this time. */
+#define PAUSE_US US_PER_S
+
 struct heart {
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -34,15 +37,15 @@ static void beat(struct heart *h, bool *away)
 {
 	struct err e = { 0 };
 	bool cancel = false;
-	int r = api_heartbeat(&h->api, &cancel, &e);
+	int r = api_heartbeat(&h->api, h->interval_s, &cancel, &e);
 	if (r == 0) {
 		*away = false;
 		if (cancel && !h->state->cancel) {
 			h->state->cancel = true;
 			wake(h);
 		}
-	} else if (r == -ERR_CANCELLED) {
-		return;
+	} else if (r == -ERR_CANCELLED || h->stop) {
+		return; /* the end of the job also ends the wait, with "lease lost" */
 	} else if (api_is_transient(r)) {
 		if (!*away)
 			log_warn("agent", "%s: heartbeat: %s", h->api.deployment, e.message);
@@ -59,15 +62,17 @@ static void *heart_main(void *arg)
 	struct heart *h = arg;
 	bool away = false;
 	while (!h->stop && !h->state->lost) {
-		/* After a failure sooner: the server may be back in a moment, and the lease runs. */
-		int64_t next = clock_mono_us() + (away ? 1 : h->interval_s) * US_PER_S;
+		int64_t began = clock_mono_us();
+		beat(h, &away);
+		if (clock_mono_us() - began >= PAUSE_US)
+			continue;
+		/* It was answered at once: the wish to stop, a server that does not wait, or none at all. */
+		int64_t next = began + PAUSE_US;
 		struct timespec ts = { .tv_sec = next / US_PER_S, .tv_nsec = next % US_PER_S * 1000 };
 		pthread_mutex_lock(&h->lock);
 		if (!h->stop)
 			pthread_cond_timedwait(&h->changed, &h->lock, &ts);
 		pthread_mutex_unlock(&h->lock);
-		if (!h->stop)
-			beat(h, &away);
 	}
 	return NULL;
 }
@@ -105,7 +110,7 @@ int heart_start(const char *server_url, const struct api_claim *claim, int inter
 	return 0;
 }
 
-void heart_stop(struct heart *h)
+void heart_leave(struct heart *h)
 {
 	if (!h)
 		return;
@@ -113,6 +118,13 @@ void heart_stop(struct heart *h)
 	h->stop = true;
 	pthread_cond_signal(&h->changed);
 	pthread_mutex_unlock(&h->lock);
+}
+
+void heart_stop(struct heart *h)
+{
+	if (!h)
+		return;
+	heart_leave(h);
 	pthread_join(h->thread, NULL);
 	api_done(&h->api);
 	pthread_cond_destroy(&h->changed);

@@ -77,6 +77,8 @@ struct heart_state {
 };
 int heart_start(const char *server_url, const struct api_claim *claim, int interval_s, int wake_fd,
 		struct heart_state *state, struct heart **ret, struct err *e);
+/* Before the result is reported: what a heartbeat hears from now on says nothing about the run. */
+void heart_leave(struct heart *h);
 void heart_stop(struct heart *h);
 
 /* --- job.c --- */

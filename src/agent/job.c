@@ -254,6 +254,7 @@ static void run_ordered(struct job *j)
 		upload_finish(j->upload, hurry || lost ? KILLED_PATIENCE_MS : FINISH_PATIENCE_MS);
 		lost = lost || upload_state(j->upload, NULL) == UPLOAD_LOST;
 	}
+	heart_leave(j->heart);
 	if (lost)
 		log_warn("agent", "%s: the lease is lost, the run was killed", j->claim.deployment);
 	else if (begun || j->mask)

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "deploy/job.h"
 #include "deploy/queue.h"
 
 /* A cancelled runner that does not even send its heartbeat is given up after this. */
@@ -263,6 +264,7 @@ int deployment_end(struct app *app, struct arena *a, const char *id, int64_t att
 	rc = db_write(app->db, finish_ending_fn, &n, e);
 	if (rc < 0)
 		return rc;
+	job_wake(app, a, id);
 	queue_wake(app, a, n.org_id);
 	if (app->poke)
 		app->poke(app);
@@ -352,6 +354,7 @@ int deployment_cancel(struct app *app, struct arena *a, const char *id, const ch
 		return rc;
 	if (k.end)
 		return deployment_end(app, a, id, k.attempt, DEPLOYMENT_FAILED, k.message, e);
+	job_wake(app, a, id);
 	queue_wake(app, a, k.org_id);
 	if (app->poke)
 		app->poke(app);

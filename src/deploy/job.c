@@ -30,6 +30,18 @@ int job_alive(struct db_conn *c, struct app *app, const struct deployment_get_ro
 	return rc < 0 ? rc : 0;
 }
 
+const char *job_key(struct arena *a, const char *deployment_id)
+{
+	return arena_printf(a, "job:%s", deployment_id);
+}
+
+void job_wake(struct app *app, struct arena *a, const char *deployment_id)
+{
+	const char *key = app->http ? job_key(a, deployment_id) : NULL;
+	if (key)
+		http_wake(app->http, key, 0);
+}
+
 struct heartbeat {
 	struct app *app;
 	struct arena *arena;

@@ -19,6 +19,11 @@ int job_alive(struct db_conn *c, struct app *app, const struct deployment_get_ro
 int job_order(struct app *app, struct arena *a, const char *deployment_id, int64_t attempt, struct json_writer *w,
 	      struct err *e);
 
+/* What a waiting heartbeat is parked on (http_park). */
+const char *job_key(struct arena *a, const char *deployment_id);
+/* The runner has something to hear: a cancel, or that the job is over. */
+void job_wake(struct app *app, struct arena *a, const char *deployment_id);
+
 int job_heartbeat(struct app *app, struct arena *a, const char *deployment_id, int64_t attempt, bool *ret_cancel,
 		  const char **ret_status, struct err *e);
 

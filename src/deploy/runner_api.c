@@ -260,12 +260,19 @@ int runner_heartbeat(struct request *r, struct response *w, struct err *e)
 	struct runner_body b = { 0 };
 	bool cancel = false;
 	const char *status = NULL;
+	const char *id = request_param(r, "deploymentId"), *key = job_key(r->arena, id);
+	int64_t wait_s = prefer_wait_s(r);
+	if (!key)
+		return err_nomem(e);
 	int rc = decode(r, w, runner_attempt_fields, &b, e);
+	if (rc == 0 && wait_s > 0)
+		http_park(r, key, clock_mono_us() + wait_s * US_PER_S);
 	if (rc == 0)
-		rc = job_heartbeat(app_of(r), r->arena, request_param(r, "deploymentId"), b.attempt, &cancel, &status,
-				   e);
+		rc = job_heartbeat(app_of(r), r->arena, id, b.attempt, &cancel, &status, e);
 	if (rc < 0)
 		return rc;
+	if (wait_s > 0 && !cancel && clock_mono_us() < r->parked_until_us && !request_stopping(r))
+		return HTTP_PARKED;
 	struct json_writer *j = response_json(w);
 	jw_object(j);
 	jw_kv_bool(j, "cancel", cancel);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "deploy/job.h"
 #include "deploy/pool.h"
 #include "deploy/queue.h"
 
@@ -88,8 +89,12 @@ static int one_overdue(struct tick *t, const struct tick_overdue_row *d, struct 
 	t->id = d->id;
 	t->message = arena_printf(t->arena, "the time limit of %s is over",
 				  duration_text(t->arena, o->deployment_timeout_us));
-	if (!cancelled)
-		return db_write(t->app->db, time_limit_fn, t, e);
+	if (!cancelled) {
+		int rc = db_write(t->app->db, time_limit_fn, t, e);
+		if (rc >= 0)
+			job_wake(t->app, t->arena, t->id);
+		return rc;
+	}
 	if (d->deadline_us + DEADLINE_GRACE_US <= t->now_us)
 		return deployment_end(t->app, t->arena, d->id, d->attempt, DEPLOYMENT_FAILED, t->message, e);
 	return 0;
