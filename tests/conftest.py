@@ -19,15 +19,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from helpers import process, where  # noqa: E402
 from helpers.git import HttpGit, Repository, SshGit  # noqa: E402
+from helpers import pulumi  # noqa: E402
 from helpers.pulumi import Pulumi  # noqa: E402
 
 counter = itertools.count(1)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "bubblewrap: needs user namespaces that the machine lets us make")
+    config.addinivalue_line("markers", "long: waits for minutes of real time, so it begins first")
     if not config.option.collectonly:
         where.build()  # fail early, with a sentence
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_make_parametrize_id(val):
@@ -50,10 +55,22 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"stderr of {program.name} ({program.pid})", text[program.report_from:][-8000:].decode(errors="replace")))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tidy(tmp_path_factory):
+    """Everything that is started gets its temporary files below the folder of this run, and has ended with it."""
+    base = tmp_path_factory.getbasetemp()
+    (base / "tmp").mkdir()
+    os.environ["TMPDIR"] = str(base / "tmp")
+    yield
+    left = process.left_in(base)
+    assert not left, "still running:\n" + "\n".join(left)
+
+
 @pytest.fixture(autouse=True)
 def unharmed():
     """A server that a sanitizer accused, or that died, fails the test during which it happened."""
     yield
+    pulumi.end_all()
     for program in list(process.running):
         program.check()
         if program.process.poll() is not None:

@@ -1,5 +1,6 @@
 """`slipway admin`: the first user of an empty server, and how it refuses."""
 import json
+import re
 import stat
 import subprocess
 
@@ -10,8 +11,8 @@ def test_the_first_steps_of_a_server(own):
     server = own(command="serve")
     said = "\n".join(line for line in server.lines if line) + server.stderr()
     assert "slipway admin user add" in said, said
-    server.admin("org", "add", "acme")
-    server.admin("user", "add", "ann", "--org", "acme", "--role", "admin")
+    for arguments in (["org", "add", "acme"], ["user", "add", "ann", "--org", "acme", "--role", "admin"]):
+        assert re.fullmatch(r"\S+\n", server.admin(*arguments).stdout), "the id, and nothing else"
     token = server.admin("token", "create", "--user", "ann", "--description", "laptop").stdout
     assert token.count("\n") == 1 and token.startswith("pul-")
     api = server.api(token.strip())

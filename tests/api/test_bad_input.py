@@ -89,6 +89,44 @@ def test_body_over_its_limit(api, stack_path):
     assert deployments(api, stack_path) == 0
 
 
+@pytest.mark.parametrize("how", ["length", "chunked"])
+def test_body_over_its_limit_of_a_client_that_reads_while_it_writes(dev, stack_path, how):
+    """As Go's client: it writes on, does not ask before, and takes the answer when it comes; a reset would hide it."""
+    import threading
+    piece, count = b"x" * 65536, 512
+    head = f"Content-Length: {len(piece) * count}" if how == "length" else "Transfer-Encoding: chunked"
+    with socket.create_connection(("127.0.0.1", dev.port), 10) as s:
+        s.settimeout(30)
+        s.sendall((f"POST {stack_path}/deployments HTTP/1.1\r\nHost: x\r\nAuthorization: token {dev.token}\r\n"
+                   f"Content-Type: application/json\r\n{head}\r\n\r\n").encode())
+        broken = []
+
+        def write():
+            try:
+                for _ in range(count):
+                    s.sendall(piece if how == "length" else b"%x\r\n%s\r\n" % (len(piece), piece))
+                if how == "chunked":
+                    s.sendall(b"0\r\n\r\n")
+            except OSError as error:
+                broken.append(error)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        answer = b""
+        while b"\r\n\r\n" not in answer or len(answer.split(b"\r\n\r\n", 1)[1]) < length_of(answer):
+            part = s.recv(65536)
+            assert part, f"closed after {answer!r}"
+            answer += part
+        writer.join(30)
+    assert b" 413 " in answer.split(b"\r\n")[0] and json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == 413, answer
+    assert not broken, "the rest of the body is taken, so that no reset overtakes the answer"
+
+
+def length_of(answer: bytes) -> int:
+    lengths = [line.split(b":")[1] for line in answer.split(b"\r\n\r\n", 1)[0].lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(lengths[0])
+
+
 def test_body_that_inflates_over_its_limit(api, stack_path):
     huge = b'{"operation":"update","operationContext":{"preRunCommands":["' + b"x" * (64 << 20) + b'"]}}'
     api.refused(413, "POST", f"{stack_path}/deployments", data=huge, zipped=True)
@@ -151,6 +189,17 @@ def test_repository_that_does_not_exist(api, stack, stack_path, tmp_path):
     assert "nowhere.git" in text and ("not exist" in text or "not found" in text or "does not appear to be a git repository" in text), text
     assert not any(s["status"] == "succeeded" and s["name"].startswith("pulumi") for s in done["jobs"][0]["steps"])
     assert api.get(f"{stack_path}/deployments/{done['id']}/updates") == []
+
+
+def test_repository_that_does_not_exist_on_a_server(api, stack, stack_path, http_git):
+    """Over http, with credentials that the server takes: it answers 404."""
+    url = f"http://127.0.0.1:{http_git.server.server_port}/nowhere.git"
+    auth = {"basicAuth": {"userName": http_git.user, "password": {"secret": http_git.password}}}
+    done, log = api.run(stack, expect="failed", sourceContext={"git": {"repoUrl": url, "branch": "main", "gitAuth": auth}})
+    assert [s["status"] for s in done["jobs"][0]["steps"] if s["name"] == "Get source"] == ["failed"]
+    text = log.split("== Get source\n", 1)[1].split("\n== ", 1)[0]
+    assert "nowhere.git" in text and "not found" in text, text
+    assert http_git.password not in log
 
 
 def test_branch_that_does_not_exist(api, stack, stack_path, repo):

@@ -1,6 +1,7 @@
 """Configuration: flag over environment over file over default, and `slipway config` tells which one it was."""
 import re
 
+import pytest
 from helpers import process
 
 
@@ -52,8 +53,13 @@ def test_bad_files_name_their_line(tmp_path):
     assert run.returncode in (1, 2) and "absent.conf" in run.stderr
 
 
-def test_a_server_started_by_its_environment(tmp_path):
-    server = process.Server(tmp_path, command="serve", env={"SLIPWAY_PUBLIC_URL": "https://slipway.example"})
+@pytest.mark.parametrize("how", ["environment", "file"])
+def test_a_server_started_by_its(tmp_path, how):
+    if how == "file":
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "slipway.conf").write_text("public-url = https://slipway.example\n")
+    env = {"SLIPWAY_PUBLIC_URL": "https://slipway.example"} if how == "environment" else {}
+    server = process.Server(tmp_path, command="serve", env=env)
     try:
         server.admin("org", "add", "acme")
         api = server.user("ann")

@@ -143,6 +143,29 @@ def test_log_as_a_stream(api, stack, ready):
     assert "a\nb\nä\n" in log and "Result:" in log or "Resources:" in log
 
 
+def test_the_header_of_the_operation_waits_for_its_update(api, stack, ready):
+    """`pulumi update` as a header tells the CLI to ask for the update: from then on it is there."""
+    repo_is_slow = {"preRunCommands": ["sleep 1"]}
+    made = api.deploy(stack, "update", operationContext=repo_is_slow)
+    early, header = 0, False
+    while not header:
+        header = any(line.get("header") == "pulumi update" for line in api.log_lines(stack, made["id"]))
+        updates = api.get(f"{ready}/deployments/{made['id']}/updates")
+        early += not header
+        assert not header or len(updates) == 1 and updates[0]["updateID"] and updates[0]["version"] == 1, updates
+        assert api.deployment(stack, made["id"])["status"] != "failed", api.log(stack, made["id"])
+    assert early > 0
+    api.wait_status(stack, made["id"])
+
+
+def test_no_header_of_the_operation_without_an_update(api, stack, ready, repo, project):
+    """A program that the CLI refuses before it begins: the step is there, its header is not."""
+    repo.commit({"Pulumi.yaml": "name: [\n"})
+    done, _ = api.run(stack, "update", expect="failed")
+    assert [line["header"] for line in api.log_lines(stack, done["id"]) if line.get("header") == "pulumi update"] == []
+    assert api.get(f"{ready}/deployments/{done['id']}/updates") == []
+
+
 def test_log_by_step(api, stack, ready):
     done, _ = api.run(stack, "preview", operationContext={"preRunCommands": ["seq 1 1200"]})
     step = next(i for i, s in enumerate(done["jobs"][0]["steps"]) if s["name"] == "Pre-run command 1")

@@ -89,6 +89,45 @@ def test_dev_starts_again_with_what_it_had(own, stack):
     assert token not in "\n".join(line for line in again.lines if line), "the token is printed once"
 
 
+def queue_two(api, stack, repo, project):
+    """One deployment that is at its command and would stay there, one behind it."""
+    repo.commit(programs.stash(project))
+    api.create_stack(stack)
+    api.settings(stack, {"sourceContext": {"git": {"repoUrl": repo.url, "branch": "main"}}})
+    first = api.deploy(stack, "update", operationContext={"preRunCommands": ["echo here-we-are; sleep 300"]})
+    second = api.deploy(stack, "update")
+    wait_until(lambda: "here-we-are\n" in api.log(stack, first["id"]), 60, "the command")
+    return first["id"], second["id"]
+
+
+def test_sigterm_with_a_deployment_that_runs(own, stack, repo, project):
+    """It gets its grace, nothing new is claimed, exit 0; the next start goes on with the queue."""
+    from helpers import process
+    server = own("--grace", "1s")
+    first, second = queue_two(server.api(), stack, repo, project)
+    server.stop(timeout=60, expect=0)
+    assert process.left_in(server.data) == []
+    api = own(folder=server.folder).api()
+    assert api.wait_status(stack, second)["status"] == "succeeded"
+    assert api.deployment(stack, first)["status"] == "failed"
+    log = api.log(stack, first)
+    assert "here-we-are\n" in log, log
+
+
+def test_kill_of_everything_in_the_middle_of_a_deployment(own, stack, repo, project, clock):
+    """Server and runner are gone at once: after the runner timeout the deployment has failed, and the queue goes on."""
+    server = own(clock=clock)
+    first, second = queue_two(server.api(), stack, repo, project)
+    server.kill()
+    api = own(folder=server.folder, clock=clock).api()
+    assert "here-we-are\n" in api.log(stack, first), "what was acknowledged is there"
+    assert api.deployment(stack, second)["status"] == "not-started"
+    clock.advance(11 * 60)
+    assert api.wait_status(stack, second)["status"] == "succeeded"
+    assert api.deployment(stack, first)["status"] == "failed"
+    assert api.outputs(stack)["plain"] == "one"
+
+
 def test_kill_of_a_server_loses_nothing_acknowledged(own, project):
     """Several clients write, the server dies in the middle, all that was answered is there."""
     server = own(command="serve")

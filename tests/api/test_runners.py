@@ -192,6 +192,61 @@ def test_a_runner_that_is_killed(site, agent, clock, stack, repo, project, tmp_p
     site.api.run(stack, "update")
 
 
+def test_two_runners_never_run_one_stack_at_once(site, agent, stack, repo, project, tmp_path):
+    """Four places on two runners, eight deployments of one stack: each finds the place of the one before it empty."""
+    repo.commit(programs.stash(project))
+    place = tmp_path / "place"
+    site.stack(stack, repo, operationContext={"preRunCommands": [f"mkdir {place} && sleep 0.3 && rmdir {place}"]})
+    for name in ("first", "second"):
+        agent(site.server, site.pool["tokenValue"], "--concurrency", "2", name=name)
+    made = [site.api.deploy(stack, "preview") for _ in range(8)]
+    done = [site.api.wait_status(stack, m["id"], "succeeded", timeout=120) for m in made]
+    begins = [d["jobs"][0]["started"] for d in done]
+    assert begins == sorted(begins) and len(set(begins)) == 8
+
+
+def test_a_runner_runs_no_more_than_it_may(site, agent, repo, project, tmp_path):
+    """--concurrency 1: two stacks, one after the other."""
+    repo.commit(programs.stash(project))
+    place = tmp_path / "place"
+    made = []
+    for name in ("one", "two", "three"):
+        stack = f"acme/{project}/{name}"
+        site.stack(stack, repo, operationContext={"preRunCommands": [f"mkdir {place} && sleep 0.5 && rmdir {place}"]})
+        made.append((stack, site.api.deploy(stack, "preview")["id"]))
+    agent(site.server, site.pool["tokenValue"], "--concurrency", "1")
+    for stack, id in made:
+        site.api.wait_status(stack, id, "succeeded")
+
+
+def test_a_pool_gets_only_what_is_meant_for_it(site, stack, repo, project):
+    repo.commit(programs.stash(project))
+    site.stack(stack, repo)
+    other = site.api.post("/api/orgs/acme/agent-pools", {"name": "others"})
+    made = site.api.deploy(stack, "preview")
+    assert site.server.api(other["tokenValue"]).call("GET", "/api/deployments/poll").status_code == 204
+    assert site.poll().json()["deploymentID"] == made["id"]
+
+
+def test_log_retention(own, clock, stack, repo, project):
+    site = Site(own, clock, "--log-retention", "2160h")
+    repo.commit(programs.stash(project))
+    site.stack(stack, repo)
+    made = site.api.deploy(stack, "preview")
+    claim = site.poll().json()
+    runner, base, attempt = site.server.api(claim["jobToken"]), f"/api/runner/{made['id']}", claim["attempt"]
+    runner.get(f"{base}/order?attempt={attempt}")
+    runner.post(f"{base}/steps", {"attempt": attempt, "step": 0, "name": "Setup", "status": "running"})
+    runner.post(f"{base}/log", {"attempt": attempt, "step": 0, "offset": 0, "lines": [{"t": 1790000000000000, "l": "of-long-ago\n"}]})
+    runner.post(f"{base}/steps", {"attempt": attempt, "step": 0, "name": "Setup", "status": "succeeded"})
+    runner.post(f"{base}/finish", {"attempt": attempt, "status": "succeeded", "message": ""})
+    clock.advance(89 * 86400)
+    assert "of-long-ago\n" in site.api.log(stack, made["id"])
+    clock.advance(2 * 86400)
+    wait_until(lambda: "of-long-ago" not in site.api.log(stack, made["id"]), 10, "the log to be forgotten")
+    assert site.api.deployment(stack, made["id"])["status"] == "succeeded", "the deployment itself stays"
+
+
 def test_queue_expiry(own, clock, stack, repo, project):
     site = Site(own, clock, "--queue-expiry", "168h")
     repo.commit(programs.stash(project))
@@ -235,6 +290,14 @@ def test_an_agent_without_the_option_refuses_local_sources(site, agent, stack, r
     done, log = site.api.run(stack, "preview", expect="failed")
     assert next(s for s in done["jobs"][0]["steps"] if s["name"] == "Get source")["status"] == "failed"
     assert "--allow-insecure-sources" in log
+
+
+def test_an_agent_without_the_option_refuses_plain_http(site, agent, stack, repo, project, http_git):
+    repo.commit(programs.stash(project))
+    site.stack(stack, repo)
+    agent(site.server, site.pool["tokenValue"], insecure=False)
+    done, log = site.api.run(stack, "preview", expect="failed", sourceContext={"git": {"repoUrl": http_git.url(repo), "branch": "main"}})
+    assert "--allow-insecure-sources" in log and http_git.requests == []
 
 
 def test_an_agent_waits_for_its_server(site, agent, stack, repo, project, own):

@@ -224,6 +224,22 @@ def test_lease_is_needed_and_renewed(api, path):
     api.with_token(renewed["token"], "update-token").post(f"{update}/complete", {"status": "succeeded"})
 
 
+def test_a_renewed_lease_lasts_from_its_renewal(own, clock, stack):
+    server = own("--lease", "5m", clock=clock)
+    path = server.api().create_stack(stack)
+    update, lease = begin(server.api(), path)
+    for i in range(3):
+        clock.advance(200)
+        renewed = lease.post(f"{update}/renew_lease", {"token": "", "duration": 300})
+        # A batch that was under way carries the token before: it counts for a little longer.
+        journal(lease, update, [{**SECRETS, "sequenceID": 1 + 2 * i}])
+        lease = server.api(renewed["token"])
+        lease.scheme = "update-token"
+        journal(lease, update, [{**SECRETS, "sequenceID": 2 + 2 * i}])
+    clock.advance(250)
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+
+
 def test_a_lease_is_for_its_update(api, path, project):
     update, lease = begin(api, path)
     other = api.create_stack(f"acme/{project}/other")

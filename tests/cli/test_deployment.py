@@ -61,7 +61,16 @@ def test_run_that_follows_the_engine_events(ready, api, stack, repo):
     out = ready.run("deployment", "run", "update", repo.url, "--git-branch", "main", "--suppress-stream-logs=false")
     text = out.stdout + out.stderr
     assert "Get source" in text and "created" in text and "kept" in text, text
-    assert api.deployment(stack, 1)["status"] in ("succeeded", "running")
+    assert "Resources:" in text and "Duration:" in text, "the engine's events to their end"
+    api.wait_status(stack, api.deployment(stack, 1)["id"], "succeeded", timeout=20)
+
+
+def test_body_over_its_limit_is_told(ready, api, stack, repo):
+    """The CLI is a client in Go: it sees the 413 and its message, not a connection that breaks."""
+    large = [part for _ in range(12) for part in ("--pre-run-command", "x" * 120_000)]
+    out = ready.run("deployment", "run", "update", repo.url, "--git-branch", "main", *large, expect=None)
+    assert out.returncode != 0 and "[413]" in out.stderr, out.stdout + out.stderr
+    assert api.get(f"{path_of(stack)}/deployments")["total"] == 0
 
 
 def test_run_that_fails_is_told(ready, api, stack, repo, project):
@@ -103,6 +112,8 @@ def test_list_get_log(ready, api, stack, repo):
     assert "preview" in listed and "succeeded" in listed.lower()
     for name in (id, "1", "#1"):
         assert "preview" in ready.run("deployment", "get", name).stdout
+    assert id in json.dumps(ready.json("deployment", "list", "--output", "json"))
+    assert id in json.dumps(ready.json("deployment", "get", "1", "--output", "json"))
     log = ready.run("deployment", "log", "1", "--all").stdout
     assert "Get source" in log or "Cloning" in log or "pulumi" in log, log
     assert ready.run("deployment", "log", id, "--all").stdout == log
@@ -121,7 +132,7 @@ def test_up_remote(ready, api, stack, repo):
     out = ready.run("up", "--remote", repo.url, "--remote-git-branch", "main", "--stack", stack, "--yes", "--skip-preview",
                     env={"PULUMI_EXPERIMENTAL": "true"})
     text = out.stdout + out.stderr
-    assert "created" in text and "kept" in text, text
+    assert "created" in text and "kept" in text and "Resources:" in text and "Duration:" in text, text
     assert ready.outputs() == {"value": "one", "plain": "one"}
 
 

@@ -1,4 +1,5 @@
 """The same in Node: Stash, secrets, StackReference, dynamic resources that are slow or fail."""
+import json
 import signal
 import time
 
@@ -23,6 +24,10 @@ const thing = new Thing("thing", { value: "v", secret: password });
 exports.kept = kept.output;
 exports.thing = thing.id;
 """))
+    # Signed in by the command, as a user would: no token in the environment of what follows.
+    token = cli.environment.pop("PULUMI_ACCESS_TOKEN")
+    url = cli.environment.pop("PULUMI_BACKEND_URL")
+    cli.run("login", url, env={"PULUMI_ACCESS_TOKEN": token})
     cli.run("stack", "init", stack)
     cli.run("config", "set", "--secret", "password", "hunter2-of-node")
     cli.run("preview")
@@ -31,8 +36,12 @@ exports.thing = thing.id;
     assert cli.outputs() == {"kept": "[secret]", "thing": "id-v"}
     assert cli.outputs("--show-secrets")["kept"] == "hunter2-of-node"
     cli.run("refresh", "--yes")
-    cli.up("--expect-no-changes")
-    assert [h["kind"] for h in cli.history()] == ["update", "refresh", "update"]
+    exported = cli.export()
+    assert "hunter2" not in json.dumps(exported)
+    (cli.project / "state.json").write_text(json.dumps(exported))
+    cli.run("stack", "import", "--file", "state.json")
+    cli.up("--skip-preview", "--expect-no-changes")
+    assert [h["kind"] for h in cli.history()] == ["update", "import", "refresh", "update"]
     cli.run("destroy", "--yes")
     cli.run("stack", "rm", "--yes")
 
@@ -127,12 +136,25 @@ def test_a_server_killed_in_the_middle(node, own, tmp_path, stack, project):
     assert cli.history()[0]["result"] == "succeeded"
 
 
-def test_lease_renewal(node, own, tmp_path, stack, project):
-    """An update that outlives its lease renews it: real time, a short lease."""
+@pytest.mark.long
+def test_lease_renewal(node, own, clock, tmp_path, stack, project):
+    """An update that outlives its lease renews it. The CLI asks for that when half of its five minutes are over, at the
+    next thing it has to say; before and after, the server's clock jumps, by more than a lease in all."""
     from helpers.pulumi import Pulumi
-    server = own("--lease", "5m")
+    server = own("--lease", "5m", clock=clock)
+    first, second = tmp_path / "first", tmp_path / "second"
     cli = Pulumi(tmp_path, server.url, server.token, name="long")
-    cli.write(programs.slow(project, 45)).with_node_modules()
+    cli.write(programs.node(project, f"""
+const one = new Thing("one", {{ value: "one", delay: 155, started: "{first}" }});
+const two = new Thing("two", {{ value: "two", delay: 8, started: "{second}" }}, {{ dependsOn: one }});
+exports.two = two.id;
+""")).with_node_modules()
     cli.run("stack", "init", stack)
-    cli.up("--skip-preview")
-    assert cli.outputs() == {"slow": "id-slow"}
+    process = cli.start("up", "--yes", "--skip-preview")
+    wait_until(first.exists, 60, "the first resource", interval=0.2)
+    clock.advance(100)
+    wait_until(second.exists, 180, "the second resource", interval=0.2)
+    clock.advance(250)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert cli.outputs() == {"two": "id-two"} and cli.history()[0]["result"] == "succeeded"

@@ -185,6 +185,40 @@ def test_dependencies_are_installed(own, stack, repo, project):
     assert steps["Download dependencies"] == "succeeded", api.log(stack, made["id"])
 
 
+def test_dependencies_of_python_are_installed(api, bubblewrap, stack, path, repo, project):
+    """pip into an environment of the program's own; the package is a wheel of the repository, nothing is downloaded."""
+    import io
+    import zipfile
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as z:
+        z.writestr("local_part.py", 'value = "from-a-wheel"\n')
+        z.writestr("local_part-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: local-part\nVersion: 1.0\n")
+        z.writestr("local_part-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        z.writestr("local_part-1.0.dist-info/RECORD", "")
+    name = "local_part-1.0-py3-none-any.whl"
+    (repo.tree / name).write_bytes(wheel.getvalue())
+    repo.commit({"Pulumi.yaml": f"name: {project}\nruntime:\n  name: python\n  options:\n    virtualenv: venv\n",
+                 "__main__.py": "import local_part\n", "requirements.txt": f"./{name}\n"})
+    # The tests have no language host for Python: what counts is the step before it.
+    made = api.deploy(stack, "preview", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}})
+    done = api.wait_status(stack, made["id"])
+    steps = {s["name"]: s["status"] for s in done["jobs"][0]["steps"]}
+    log = api.log(stack, made["id"])
+    assert steps["Download dependencies"] == "succeeded" and "local-part" in log, log
+
+
+def test_dependencies_that_cannot_be_installed(own, stack, repo, project):
+    server = own("--isolation", "process")
+    api = server.api()
+    api.create_stack(stack)
+    files = programs.node(project, "", head="")
+    files["package.json"] = '{"name": "p", "private": true, "dependencies": {"local-part": "file:./no-such-folder.tgz"}}\n'
+    repo.commit(files)
+    done, log = api.run(stack, "preview", expect="failed", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}})
+    steps = {s["name"]: s["status"] for s in done["jobs"][0]["steps"]}
+    assert steps["Download dependencies"] == "failed" and "no-such-folder.tgz" in log, log
+
+
 def test_a_long_log(api, stack, path, repo, project):
     repo.commit(programs.stash(project))
     done, log = run(api, stack, {"repoUrl": repo.url, "branch": "main"}, operationContext={"preRunCommands": ["seq 1 60000"]}, timeout=180)

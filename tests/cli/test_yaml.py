@@ -29,6 +29,10 @@ def test_login_with_a_wrong_token(dev, tmp_path):
 
 def test_the_whole_life_of_a_stack(cli, api, stack, project):
     cli.write(programs.secrets(project))
+    # Signed in by the command, as a user would: no token in the environment of what follows.
+    token = cli.environment.pop("PULUMI_ACCESS_TOKEN")
+    url = cli.environment.pop("PULUMI_BACKEND_URL")
+    cli.run("login", url, env={"PULUMI_ACCESS_TOKEN": token})
     cli.run("stack", "init", stack)
     cli.run("config", "set", "plain", "visible")
     cli.run("config", "set", "--secret", "password", "hunter2-of-the-test")

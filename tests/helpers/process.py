@@ -17,6 +17,35 @@ FINDINGS = re.compile(r"(ERROR: (?:Address|Leak|Thread|Memory)Sanitizer|WARNING:
 running = []  # for the report of a failed test
 
 
+def table() -> dict:
+    """Every process: pid -> (session, command line, working folder)."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            session = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3])
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            found[int(folder.name)] = (session, " ".join(words).strip(), os.readlink(folder / "cwd"))
+        except OSError:
+            continue  # ended meanwhile
+    return found
+
+
+def kill_session(leader: int):
+    """What a killed `pulumi` leaves running: its plugins are in groups of their own, but in its session."""
+    for pid, (session, _, _) in table().items():
+        if session == leader:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def left_in(folder: Path) -> list:
+    """Processes that were started in that folder, or name it."""
+    return [f"{pid} {line} (in {cwd})" for pid, (_, line, cwd) in table().items()
+            if pid != os.getpid() and (str(folder) in line or cwd.startswith(str(folder)))]
+
+
 class Clock:
     """The file of SLIPWAY_TEST_CLOCK: the seconds by which Slipway's clock is ahead."""
 

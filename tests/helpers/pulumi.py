@@ -1,10 +1,25 @@
 """The real pulumi CLI, with a home and a project folder of its own."""
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from . import where
+from . import process, where
+
+
+started = []  # every CLI of the test at hand; end_all() ends what is left of them
+
+SPOKEN = re.compile(r"\b(warning|error):", re.IGNORECASE)
+
+
+def end_all():
+    for child in started:
+        process.kill_session(child.pid)
+        child.wait()
+        for stream in (child.stdout, child.stderr):
+            stream.close()
+    started.clear()
 
 
 class Pulumi:
@@ -38,26 +53,27 @@ class Pulumi:
 
     # ---- calls -------------------------------------------------------------------------------------------------
     def start(self, *arguments, env=None) -> subprocess.Popen:
-        return subprocess.Popen([str(where.tools() / "pulumi"), *map(str, arguments), "--non-interactive"], cwd=self.project,
-                                env={**self.environment, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen([str(where.tools() / "pulumi"), *map(str, arguments), "--non-interactive"], cwd=self.project,
+                                 env={**self.environment, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True, start_new_session=True)
+        started.append(child)
+        return child
 
     def run(self, *arguments, expect=0, env=None, timeout=240, quiet=True) -> subprocess.CompletedProcess:
         """Runs to the end. With expect=0 and quiet, a warning or an error in the output fails the test."""
-        process = self.start(*arguments, env=env)
+        child = self.start(*arguments, env=env)
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
+            process.kill_session(child.pid)
+            out, err = child.communicate()
             raise AssertionError(f"pulumi {' '.join(map(str, arguments))} did not end within {timeout}s:\n{out}\n{err}")
         both = f"$ pulumi {' '.join(map(str, arguments))}\n{out}{err}"
         if expect is not None:
-            assert process.returncode == expect, f"ended with {process.returncode}, not {expect}\n{both}"
+            assert child.returncode == expect, f"ended with {child.returncode}, not {expect}\n{both}"
         if expect == 0 and quiet:
-            spoken = [line for line in both.splitlines() if line.lstrip().lower().startswith(("warning:", "error:"))]
-            assert not spoken, both
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+            assert not SPOKEN.search(out + err), both
+        return subprocess.CompletedProcess(arguments, child.returncode, out, err)
 
     def json(self, *arguments, **more):
         return json.loads(self.run(*arguments, **more).stdout)
