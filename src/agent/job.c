@@ -17,9 +17,12 @@
 /* How long the result is kept for a server that is away: about the runner time-out. */
 #define FINISH_PATIENCE_MS (10 * 60 * 1000)
 #define KILLED_PATIENCE_MS 3000
+/* A clone that is not through after this will not be. */
+#define SOURCE_TIMEOUT_US (30 * US_PER_MINUTE)
 /* After the grace period of a stop: the cancel's ladder, and a word to the server. */
 #define STOP_PATIENCE_US (50 * US_PER_S)
-#define HEARTBEAT_MAX_S 5
+/* A cancel is seen with a heartbeat: nobody likes to wait for that. */
+#define HEARTBEAT_MAX_S 3
 
 bool job_stop_is_kill(enum job_stop s)
 {
@@ -155,13 +158,14 @@ static int get_source(struct job *j, struct err *e)
 		return err_set(e, ERR_NOT_BUILT,
 			       "sources of the kind '%s' cannot be fetched by this runner: use a git repository",
 			       j->order.unsupported);
+	int64_t limit_us = clock_mono_us() + SOURCE_TIMEOUT_US;
 	struct source_config c = { .git = { .dir = j->dir,
 					    .drop = isolate_drops(j->agent),
 					    .uid = j->uid,
 					    .gid = j->gid,
 					    .insecure = j->agent->insecure,
 					    .known_hosts = j->agent->known_hosts,
-					    .deadline_us = j->deadline_us,
+					    .deadline_us = limit_us < j->deadline_us ? limit_us : j->deadline_us,
 					    .wake_fd = -1,
 					    .stopped = is_stopped,
 					    .output = git_output,
@@ -241,8 +245,7 @@ static void run_ordered(struct job *j)
 	int interval_s = j->order.heartbeat_s < HEARTBEAT_MAX_S ? (int)j->order.heartbeat_s : HEARTBEAT_MAX_S;
 	int r = job_mask_init(j, &unmasked, &e);
 	if (r == 0)
-		r = upload_start(j->agent->server_url, &j->claim, j->wake_fd, in_hurry, (void *)(uintptr_t)j->agent,
-				 &j->upload, &e);
+		r = upload_start(j->agent->server_url, &j->claim, j->wake_fd, in_hurry, j, &j->upload, &e);
 	if (r == 0)
 		r = heart_start(j->agent->server_url, &j->claim, interval_s, j->wake_fd, &j->state, &j->heart, &e);
 	bool begun = r == 0;
@@ -286,6 +289,9 @@ void job_run(const struct agent *agent, int slot, const struct api_claim *claim)
 		remove_dir(&j);
 	} else {
 		log_warn("agent", "%s: no work order: %s", claim->deployment, e.message);
+		/* An order that cannot be read would come again and again. */
+		if (r == -ERR_BAD_REQUEST && api_finish(&j.api, false, e.message, NULL) < 0)
+			log_warn("agent", "%s: the result could not be reported", claim->deployment);
 	}
 	mask_set_free(j.mask);
 	api_done(&j.api);
