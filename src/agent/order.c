@@ -8,7 +8,7 @@ struct order_text {
 		int64_t version;
 	} deployment;
 	int64_t attempt, timeout_s, heartbeat_s;
-	const char *backend_url, *run_token;
+	const char *backend_url, *run_token, *executor_root;
 	struct json source, image, pre_run, environment;
 	struct {
 		bool skip, delete_after, remediate;
@@ -44,6 +44,7 @@ static const struct field order_fields[] = {
 	FIELD(struct order_text, run_token, "runToken", FIELD_STRING, .required = true),
 	FIELD(struct order_text, source, "source", FIELD_JSON_OBJECT),
 	FIELD(struct order_text, image, "image", FIELD_JSON),
+	FIELD(struct order_text, executor_root, "executorRootPath", FIELD_STRING),
 	FIELD(struct order_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
 	FIELD(struct order_text, environment, "environment", FIELD_JSON_ARRAY),
 	FIELD_END
@@ -111,6 +112,10 @@ static int decode_variables(struct json list, struct arena *a, struct order *o, 
 		v[n].secret = json_is_true(json_get(one, "secret"));
 		if (!v[n].name || !json_string(json_get(one, "value"), a, &v[n].value))
 			return err_set(e, ERR_BAD_REQUEST, "/environment: must be objects with name and value");
+		if (v[n].name[0] == '\0' || strchr(v[n].name, '='))
+			return err_set(e, ERR_BAD_REQUEST, "/environment: '%s' is not a variable's name", v[n].name);
+		if (str_has_nul(v[n].value))
+			return err_set(e, ERR_BAD_REQUEST, "/environment: the value of %s holds a NUL byte", v[n].name);
 		n++;
 	}
 	o->variables = v;
@@ -141,6 +146,7 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 			   .heartbeat_s = t.heartbeat_s,
 			   .backend_url = t.backend_url,
 			   .run_token = t.run_token,
+			   .executor_root = t.executor_root,
 			   .skip_install_dependencies = t.options.skip,
 			   .delete_after_destroy = t.options.delete_after,
 			   .remediate_if_drift_detected = t.options.remediate,

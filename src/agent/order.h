@@ -37,6 +37,7 @@ struct order {
 	const char *unsupported; /* "template": a source that cannot be fetched yet */
 	struct order_git git;
 	const char *image;	    /* NULL: none asked for */
+	const char *executor_root;  /* where the file PULUMI_ENV lies; NULL: the default */
 	const char *const *pre_run; /* NULL-terminated */
 	const struct order_variable *variables;
 	size_t variable_count;

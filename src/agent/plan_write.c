@@ -95,10 +95,12 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	const struct order *o = &j->order;
 	struct writing g = { .o = o };
 	bool sandbox = j->agent->isolation == AGENT_ISOLATION_BUBBLEWRAP;
-	const char *root = sandbox ? "/" : j->dir;
+	/* Without a sandbox the host's root is not ours to write to. */
+	const char *asked = sandbox && o->executor_root && o->executor_root[0] == '/' ? o->executor_root : "/";
+	const char *root = sandbox ? asked : j->dir;
 	const char *tree = sandbox ? "/deployment" : arena_printf(a, "%s/tree", j->dir);
 	const char *home = sandbox ? SANDBOX_HOME : arena_printf(a, "%s/home", j->dir);
-	const char *env_file = sandbox ? "/PULUMI_ENV" : arena_printf(a, "%s/PULUMI_ENV", j->dir);
+	const char *env_file = arena_printf(a, "%s/PULUMI_ENV", streq(root, "/") ? "" : root);
 	const char *path = sandbox ? "/slipway/tools:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 				   : arena_printf(a, "%s:%s", j->agent->tools_dir, j->agent->path);
 	const char *dir = j->repo_dir && j->repo_dir[0] ? arena_printf(a, "%s/%s", tree, j->repo_dir) : tree;

@@ -214,9 +214,22 @@ static int run_operation(struct run *run, struct err *e)
 	return run->failed ? -(int)e->code : 0;
 }
 
+/* Programs append to it, and some look at it first. */
+static int make_pulumi_env(struct run *run, struct err *e)
+{
+	const char *path = env_set_get(run->plan->env, "PULUMI_ENV_FILE");
+	if (!path || file_exists(path))
+		return 0;
+	int r = file_mkdir_p(run->plan->root, 0755, e);
+	return r < 0 ? r : file_write_new(path, STR(""), 0600, e);
+}
+
 int steps_run(struct runner *runner, struct plan *plan, struct arena *a, struct err *e)
 {
 	struct run run = { .runner = runner, .channel = runner->channel, .plan = plan, .a = a };
+	struct err ignored;
+	/* Where it cannot be made (an odd root path), only those fail that want it. */
+	(void)make_pulumi_env(&run, &ignored);
 	(void)pre_run(&run, e);
 	if (!plan->skip_install_dependencies) {
 		if (run.failed) {

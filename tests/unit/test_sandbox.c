@@ -118,7 +118,8 @@ static void check(const char *script, const char *expected)
 
 static void test_inside(void **state)
 {
-	check("echo $$; hostname; whoami; cat /etc/hostname 2>/dev/null; ls /proc/self/fd | wc -l", "1\nslipway\nslipway\n4\n");
+	check("echo $$; hostname; whoami; cat /etc/hostname 2>/dev/null; ls /proc/self/fd | wc -l",
+	      "1\nslipway\nslipway\n4\n");
 }
 
 static void test_host_is_hidden(void **state)
