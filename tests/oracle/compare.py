@@ -22,6 +22,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import journals
 
@@ -300,7 +301,7 @@ def reduce(comparison, doc, seconds=60):
 
 def report(number, seed, comparison, doc):
     what, ours, theirs = comparison.difference(doc)
-    print("case %d of seed %s differs in: %s" % (number, seed, what))
+    print("case %s of seed %s differs in: %s" % (number, seed, what))
     print("  base    " + json.dumps(doc["base"]))
     for e in doc["entries"]:
         print("  entry   " + json.dumps({k: v for k, v in e.items() if v is not None and k != "version"}))
@@ -316,6 +317,22 @@ def report(number, seed, comparison, doc):
         print("  %s\n    ours    %s\n    the CLI %s" % (name, json.dumps(a, sort_keys=True), json.dumps(b, sort_keys=True)))
 
 
+def check_recorded(comparison):
+    """Journals of real runs (record.py): both replays, and what the server made of each."""
+    different = 0
+    cases = [json.loads(line) for line in (Path(__file__).parent / "recorded.jsonl").read_text().splitlines()]
+    for case in cases:
+        doc = {"base": case["base"], "entries": [e for batch in case["batches"] for e in batch["entries"]]}
+        if comparison.difference(doc):
+            different += 1
+            report(case["name"], "recorded", comparison, reduce(comparison, doc))
+        if not same(canon(read(json.dumps(case["after"]))), canon(comparison.ask_theirs(without_dangling(doc)))):
+            different += 1
+            print("recorded run '%s': the state afterwards is not what the CLI's replayer makes" % case["name"])
+    print("%d recorded journals: %d differ" % (len(cases), different))
+    return different
+
+
 def main(argv):
     comparison = Comparison(argv[0], argv[1])
     if argv[2:3] == ["--case"]:
@@ -326,8 +343,9 @@ def main(argv):
         return 0
     count = int(argv[2]) if len(argv) > 2 else 2000
     seed = argv[3] if len(argv) > 3 else "1"
+    different = check_recorded(comparison)
     start = shown = time.monotonic()
-    different = entries = 0
+    entries = 0
     for number in range(count):
         doc = journals.document(seed, number)
         entries += len(doc["entries"])
