@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "agent/mask.h"
+#include "base/mask.h"
 
 struct lines {
 	struct mask_stream mask;

@@ -3,9 +3,10 @@
 #include "base/clock.h"
 #include "base/compress.h"
 #include "base/limits.h"
+#include "base/mask.h"
 #include "deploy/job.h"
 #include "deploy/log_store.h"
-#include "deploy/mask.h"
+#include "deploy/mask_tokens.h"
 #include "deploy/secrets.h"
 
 /* Logs are read seldom and written live: speed before size. */
@@ -106,7 +107,8 @@ static int append_fn(struct db_conn *c, void *arg, struct err *e)
 	return job_alive(c, p->app, &p->d, p->now_us, e);
 }
 
-static int make_mask(struct append *p, struct mask *m, struct err *e)
+/* The deployment's secrets; *ret stays NULL when it has none. */
+static int make_mask(struct append *p, struct mask_set **ret, struct err *e)
 {
 	if (!strstr(p->d.settings, "\"" SECRET_LEAF "\""))
 		return 0;
@@ -118,49 +120,47 @@ static int make_mask(struct append *p, struct mask *m, struct err *e)
 		rc = json_check(str_of(p->d.settings), &settings, e);
 	if (rc == 0)
 		rc = secrets_collect(&key, settings, p->arena, &list, e);
-	for (size_t i = 0; rc == 0 && i < list.count; i++)
-		rc = mask_add(m, p->arena, list.items[i], e);
-	mask_finish(m);
-	return rc;
+	if (rc == 0 && !(*ret = mask_set_new()))
+		rc = err_nomem(e);
+	for (size_t i = 0; rc >= 0 && i < list.count; i++)
+		rc = mask_set_add(*ret, list.items[i], e);
+	return rc < 0 ? rc : mask_set_build(*ret, e);
 }
 
-/* Makes the chunk's text out of the lines from p->first on. */
-static int write_lines(struct append *p, const struct mask *m, struct buf *out, struct err *e)
+/* Makes the chunk's text out of the lines from p->first on. Escapes could hide a secret from the search, so it looks at
+ * the plain text. */
+static int write_lines(struct append *p, const struct mask_set *mask, struct buf *out, struct err *e)
 {
-	/* Escapes could hide a secret from the search: it looks at the plain text. */
-	_cleanup_buf_ struct buf all;
-	buf_init(&all, CHUNK_TEXT_BYTES);
-	size_t skip = (size_t)(p->first - p->offset);
-	struct str *plain = arena_array(p->arena, p->count, sizeof(*plain));
-	for (size_t i = skip; i < p->count; i++) {
-		if (!plain || !json_string(p->lines[i].text, p->arena, &plain[i]))
-			return err_nomem(e);
-		if (plain[i].n > LOG_LINE_BYTES)
-			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/l: is longer than %zu bytes", i, LOG_LINE_BYTES);
-		buf_add_str(&all, plain[i]);
-		buf_addc(&all, '\0');
-	}
-	int rc = buf_check(&all, "log lines", e);
-	if (rc < 0)
-		return rc;
-	bool hits = mask_hits(m, buf_str(&all));
+	_cleanup_buf_ struct buf masked, text;
+	buf_init(&masked, CHUNK_TEXT_BYTES);
+	buf_init(&text, CHUNK_TEXT_BYTES);
 	struct json_writer w;
 	jw_init(&w, out);
 	jw_array(&w);
-	for (size_t i = skip; i < p->count; i++) {
-		struct str text = plain[i];
-		if (hits && (rc = mask_apply(m, plain[i], p->arena, &text, e)) < 0)
+	for (size_t i = (size_t)(p->first - p->offset); i < p->count; i++) {
+		struct str line;
+		if (!json_string(p->lines[i].text, p->arena, &line))
+			return err_nomem(e);
+		if (line.n > LOG_LINE_BYTES)
+			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/l: is longer than %zu bytes", i, LOG_LINE_BYTES);
+		buf_reset(&masked);
+		buf_reset(&text);
+		if (mask && !mask_text(mask, line, &masked))
+			return err_nomem(e);
+		mask_tokens(mask ? buf_str(&masked) : line, &text);
+		int rc = buf_check(&text, "log line", e);
+		if (rc < 0)
 			return rc;
 		jw_object(&w);
 		jw_kv_raw(&w, "t", p->lines[i].t);
-		jw_kv_str(&w, "l", text);
+		jw_kv_str(&w, "l", buf_str(&text));
 		jw_object_end(&w);
 	}
 	jw_array_end(&w);
 	return buf_check(out, "log chunk", e);
 }
 
-static int make_body(struct append *p, const struct mask *m, struct buf *compressed, struct err *e)
+static int make_body(struct append *p, const struct mask_set *mask, struct buf *compressed, struct err *e)
 {
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, CHUNK_TEXT_BYTES);
@@ -168,7 +168,7 @@ static int make_body(struct append *p, const struct mask *m, struct buf *compres
 	p->body = STR_NULL;
 	if (p->first - p->offset >= (int64_t)p->count)
 		return 0;
-	int rc = write_lines(p, m, &text, e);
+	int rc = write_lines(p, mask, &text, e);
 	if (rc == 0)
 		rc = zstd_compress(buf_str(&text), CHUNK_ZSTD_LEVEL, compressed, e);
 	if (rc == 0)
@@ -188,14 +188,14 @@ int log_append(struct app *app, struct arena *a, const char *deployment_id, int6
 			    .now_us = clock_now_us() };
 	_cleanup_buf_ struct buf compressed;
 	buf_init(&compressed, CHUNK_TEXT_BYTES);
-	struct mask mask = { 0 };
+	_cleanup_mask_set_ struct mask_set *mask = NULL;
 	int rc = read_lines(&p, lines, e);
 	if (rc == 0)
 		rc = db_read(app->db, look_fn, &p, e);
 	if (rc == 0)
 		rc = make_mask(&p, &mask, e);
 	for (int i = 0; rc == 0 && i < APPEND_TRIES; i++) {
-		rc = make_body(&p, &mask, &compressed, e);
+		rc = make_body(&p, mask, &compressed, e);
 		if (rc == 0)
 			rc = db_write(app->db, append_fn, &p, e);
 		if (rc == 0 && !p.moved) {

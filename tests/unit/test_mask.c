@@ -1,7 +1,7 @@
 #include "unit.h"
 
 #include "agent/lines.h"
-#include "agent/mask.h"
+#include "base/mask.h"
 #include "base/encode.h"
 #include "base/json.h"
 #include "base/limits.h"

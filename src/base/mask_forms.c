@@ -1,8 +1,8 @@
-#include "agent/mask_forms.h"
+#include "base/mask_forms.h"
 
 #include <stdio.h>
 
-#include "agent/mask.h"
+#include "base/mask.h"
 #include "base/encode.h"
 #include "base/utf8.h"
 

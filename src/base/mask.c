@@ -1,8 +1,8 @@
-#include "agent/mask.h"
+#include "base/mask.h"
 
 #include <stdint.h>
 
-#include "agent/mask_forms.h"
+#include "base/mask_forms.h"
 #include "base/limits.h"
 
 /* The longest pattern and what is fed at once. */

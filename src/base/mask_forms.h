@@ -1,8 +1,8 @@
 /*
  * mask_forms.h: the forms in which programs print a value. Pure functions.
  */
-#ifndef SLIPWAY_AGENT_MASK_FORMS_H
-#define SLIPWAY_AGENT_MASK_FORMS_H
+#ifndef SLIPWAY_BASE_MASK_FORMS_H
+#define SLIPWAY_BASE_MASK_FORMS_H
 
 #include "base/str.h"
 

@@ -8,8 +8,8 @@
  *
  * A set is built once and then read by any number of threads; a stream belongs to one.
  */
-#ifndef SLIPWAY_AGENT_MASK_H
-#define SLIPWAY_AGENT_MASK_H
+#ifndef SLIPWAY_BASE_MASK_H
+#define SLIPWAY_BASE_MASK_H
 
 #include "base/str.h"
 
@@ -25,6 +25,11 @@ struct mask_set;
 
 struct mask_set *mask_set_new(void); /* NULL: out of memory */
 void mask_set_free(struct mask_set *s);
+static inline void mask_set_cleanup_fn(struct mask_set **s)
+{
+	mask_set_free(*s);
+}
+#define _cleanup_mask_set_ __attribute__((cleanup(mask_set_cleanup_fn)))
 /* Adds a value in all its forms. 1: added; 0: too short (or empty), not masked. ERR_TOO_LARGE: over the maximum. */
 int mask_set_add(struct mask_set *s, struct str value, struct err *e);
 /* After the last add, before the first stream. */
