@@ -21,8 +21,7 @@
 #define SOURCE_TIMEOUT_US (30 * US_PER_MINUTE)
 /* After the grace period of a stop: the cancel's ladder, and a word to the server. */
 #define STOP_PATIENCE_US (50 * US_PER_S)
-/* A cancel is seen with a heartbeat: nobody likes to wait for that. */
-#define HEARTBEAT_MAX_S 3
+#define HEARTBEAT_MAX_S 5
 
 bool job_stop_is_kill(enum job_stop s)
 {
