@@ -72,9 +72,10 @@ CREATE TABLE deployments (
 CREATE UNIQUE INDEX deployments_version ON deployments (stack_id, version);
 -- One active deployment per stack, even when several servers claim at once.
 CREATE UNIQUE INDEX deployments_active ON deployments (stack_id) WHERE status IN ('accepted', 'running');
-CREATE INDEX deployments_queue ON deployments (org_id, id) WHERE status = 'not-started';
 CREATE INDEX deployments_waiting ON deployments (stack_id, version) WHERE status = 'not-started';
-CREATE INDEX deployments_busy ON deployments (org_id) WHERE status IN ('accepted', 'running');
+CREATE INDEX deployments_status ON deployments (org_id, status);
+CREATE INDEX deployments_agent_pool ON deployments (agent_pool_id, claimed_us) WHERE agent_pool_id IS NOT NULL;
+CREATE INDEX deployments_oldest ON deployments (created_us) WHERE status = 'not-started';
 CREATE INDEX deployments_lease ON deployments (lease_expires_us) WHERE status IN ('accepted', 'running');
 CREATE INDEX deployments_org ON deployments (org_id, id);
 CREATE INDEX deployments_ended ON deployments (ended_us) WHERE log_removed_us IS NULL;
@@ -83,16 +84,15 @@ CREATE INDEX deployments_ended ON deployments (ended_us) WHERE log_removed_us IS
 -- always derived from rows, never from counters: nothing paused, nothing active on the stack, nothing older waiting
 -- there, the organization below its limit.
 CREATE VIEW claimable_deployments AS
-SELECT d.id, d.org_id, COALESCE(d.pool_id, o.default_pool_id) AS pool_id
-FROM deployments d JOIN orgs o ON o.id = d.org_id
-WHERE d.status = 'not-started'
-	AND o.deployments_paused = 0
+SELECT d.id, d.org_id, h.stack_id, COALESCE(d.pool_id, o.default_pool_id) AS pool_id
+FROM (SELECT stack_id, MIN(version) AS version FROM deployments WHERE status = 'not-started' GROUP BY stack_id) h
+	JOIN deployments d ON d.stack_id = h.stack_id AND d.version = h.version
+	JOIN orgs o ON o.id = d.org_id
+WHERE o.deployments_paused = 0
+	AND NOT EXISTS (SELECT 1 FROM deployments a WHERE a.stack_id = h.stack_id AND a.status IN ('accepted', 'running'))
+	AND NOT EXISTS (SELECT 1 FROM deployment_settings s WHERE s.stack_id = h.stack_id AND s.paused = 1)
 	AND (SELECT COUNT(*) FROM deployments b WHERE b.org_id = o.id AND b.status IN ('accepted', 'running'))
-		< o.deployment_limit
-	AND NOT EXISTS (SELECT 1 FROM deployments a WHERE a.stack_id = d.stack_id AND a.status IN ('accepted', 'running'))
-	AND NOT EXISTS (SELECT 1 FROM deployments w WHERE w.stack_id = d.stack_id AND w.status = 'not-started'
-		AND w.version < d.version)
-	AND NOT EXISTS (SELECT 1 FROM deployment_settings s WHERE s.stack_id = d.stack_id AND s.paused = 1);
+		< o.deployment_limit;
 
 -- A deployment with the names that an answer shows.
 CREATE VIEW deployment_rows AS

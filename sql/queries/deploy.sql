@@ -48,7 +48,7 @@ SELECT p.id, p.name, p.description, p.created_us,
 	CASE WHEN EXISTS (SELECT 1 FROM orgs o WHERE o.id = :org_id AND o.default_pool_id = p.id) THEN 1 ELSE 0 END
 		AS is_default,
 	(SELECT MAX(a.last_seen_us) FROM agents a WHERE a.pool_id = p.id) AS last_seen_us,
-	(SELECT MAX(d.claimed_us) FROM deployments d WHERE d.org_id = :org_id AND d.agent_pool_id = p.id)
+	(SELECT MAX(d.claimed_us) FROM deployments d WHERE d.agent_pool_id = p.id)
 		AS last_deployment_us
 FROM agent_pools p WHERE p.org_id = :org_id OR p.org_id IS NULL ORDER BY p.name, p.id;
 
@@ -174,18 +174,16 @@ SELECT COUNT(*) AS n, COALESCE(MAX(version), 0) AS latest_version FROM deploymen
 WHERE stack_id = :stack_id AND (:status IS NULL OR status = :status);
 
 -- name: deployment_list_org :many
--- Newest first; not those of removed stacks.
+-- Newest first.
 -- in: org_id text, status text?, skip int, n int
 -- out: id text
-SELECT id FROM deployment_rows WHERE org_id = :org_id AND stack_deleted_us IS NULL
-	AND (:status IS NULL OR status = :status)
+SELECT id FROM deployments WHERE org_id = :org_id AND (:status IS NULL OR status = :status)
 ORDER BY id DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
 
 -- name: deployment_count_org :one
 -- in: org_id text, status text?
 -- out: n int
-SELECT COUNT(*) AS n FROM deployment_rows WHERE org_id = :org_id AND stack_deleted_us IS NULL
-	AND (:status IS NULL OR status = :status);
+SELECT COUNT(*) AS n FROM deployments WHERE org_id = :org_id AND (:status IS NULL OR status = :status);
 
 -- name: deployment_recent_stack :many
 -- in: stack_id text, n int
@@ -288,11 +286,19 @@ SELECT c.id FROM claimable_deployments c
 WHERE c.pool_id = :pool_id OR (c.pool_id IS NULL AND (:pool_org_id IS NULL OR c.org_id = :pool_org_id))
 ORDER BY c.id LIMIT 1;
 
+-- name: queue_claimable_stack :one
+-- Whether one of the stack may run now, and in which pool; pool_id NULL: any.
+-- in: stack_id text
+-- out: pool_id text?, n int
+SELECT c.pool_id, 1 AS n FROM claimable_deployments c WHERE c.stack_id = :stack_id;
+
 -- name: queue_claimable :many
--- How many wait for each pool in one organization; pool_id NULL: any.
+-- How many wait for each pool in one organization; pool_id NULL: any. The CASE keeps the planner from walking all that
+-- the organization ever ran instead of what waits.
 -- in: org_id text
 -- out: pool_id text?, n int
-SELECT c.pool_id, COUNT(*) AS n FROM claimable_deployments c WHERE c.org_id = :org_id GROUP BY c.pool_id;
+SELECT c.pool_id, COUNT(*) AS n FROM claimable_deployments c
+WHERE CASE WHEN c.org_id = :org_id THEN 1 ELSE 0 END = 1 GROUP BY c.pool_id;
 
 -- name: queue_pools :many
 -- The pools that serve deployments which name none.
@@ -382,12 +388,13 @@ UPDATE deployments SET log_removed_us = :now_us WHERE id = :deployment_id;
 SELECT id, attempt, status, lease_expires_us, deadline_us, cancel_requested_us, ending_status FROM deployments
 WHERE status IN ('accepted', 'running')
 	AND (lease_expires_us <= :now_us OR deadline_us <= :now_us OR ending_status IS NOT NULL)
-ORDER BY id LIMIT 1000;
+LIMIT 1000;
 
 -- name: tick_expired :many
 -- in: created_before_us int
 -- out: id text
-SELECT id FROM deployments WHERE status = 'not-started' AND created_us <= :created_before_us ORDER BY id LIMIT 1000;
+SELECT id FROM deployments WHERE status = 'not-started' AND created_us <= :created_before_us
+ORDER BY created_us LIMIT 1000;
 
 -- name: tick_old_logs :many
 -- in: ended_before_us int

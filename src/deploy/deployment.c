@@ -147,7 +147,7 @@ int deployment_create(struct app *app, struct arena *a, const struct deployment_
 	int rc = db_write(app->db, create_fn, &k, e);
 	if (rc < 0)
 		return rc;
-	queue_wake(app, a, n->org_id);
+	queue_wake_stack(app, a, n->org_id, n->stack_id);
 	if (app->poke)
 		app->poke(app);
 	*ret_id = k.id;

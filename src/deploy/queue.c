@@ -12,6 +12,8 @@ const char *queue_key(struct arena *a, const char *pool_id)
 struct wake {
 	struct arena *arena;
 	const char *org_id;
+	const char *stack_id; /* NULL: the whole organization */
+	struct queue_claimable_row one;
 	struct queue_claimable_row *rows;
 	size_t row_count;
 	struct queue_pools_row *pools;
@@ -23,7 +25,17 @@ static int wake_fn(struct db_conn *c, void *arg, struct err *e)
 	struct wake *w = arg;
 	struct queue_claimable_in in = { .org_id = w->org_id };
 	struct queue_pools_in pools = { .org_id = w->org_id };
-	int rc = q_queue_claimable(c, w->arena, &in, &w->rows, &w->row_count, e);
+	int rc;
+	if (w->stack_id) {
+		struct queue_claimable_stack_in stack = { .stack_id = w->stack_id };
+		struct queue_claimable_stack_row row;
+		rc = q_queue_claimable_stack(c, w->arena, &stack, &row, e);
+		w->row_count = rc > 0;
+		w->one = (struct queue_claimable_row){ .pool_id = rc > 0 ? row.pool_id : NULL, .n = 1 };
+		w->rows = &w->one;
+	} else {
+		rc = q_queue_claimable(c, w->arena, &in, &w->rows, &w->row_count, e);
+	}
 	return rc < 0 || w->row_count == 0 ? rc : q_queue_pools(c, w->arena, &pools, &w->pools, &w->pool_count, e);
 }
 
@@ -34,11 +46,11 @@ static void wake_pool(struct app *app, struct arena *a, const char *pool_id, int
 		http_wake(app->http, key, n > 1000 ? 1000 : (int)n);
 }
 
-void queue_wake(struct app *app, struct arena *a, const char *org_id)
+static void wake(struct app *app, struct arena *a, const char *org_id, const char *stack_id)
 {
 	if (!app->http || !org_id)
 		return;
-	struct wake w = { .arena = a, .org_id = org_id };
+	struct wake w = { .arena = a, .org_id = org_id, .stack_id = stack_id };
 	struct err e = { 0 };
 	if (db_read(app->db, wake_fn, &w, &e) < 0) {
 		log_warn("deploy", "agents were not woken: %s", e.message);
@@ -53,6 +65,16 @@ void queue_wake(struct app *app, struct arena *a, const char *org_id)
 		for (size_t p = 0; p < w.pool_count; p++)
 			wake_pool(app, a, w.pools[p].id, w.rows[i].n);
 	}
+}
+
+void queue_wake_stack(struct app *app, struct arena *a, const char *org_id, const char *stack_id)
+{
+	wake(app, a, org_id, stack_id);
+}
+
+void queue_wake(struct app *app, struct arena *a, const char *org_id)
+{
+	wake(app, a, org_id, NULL);
 }
 
 struct seen {

@@ -27,8 +27,10 @@ struct claim {
 
 const char *queue_key(struct arena *a, const char *pool_id);
 
-/* Wakes agents for what may run now in the organization; after every commit that may have made something claimable.
- * Never fails: a lost wake-up is only a delay until the agent's next poll. */
+/* Wake agents for what may run now, after a commit that may have made something claimable: on one stack, or anywhere in
+ * the organization (its limit may have been what bound). They never fail: a lost wake-up is only a delay until the
+ * agent's next poll. */
+void queue_wake_stack(struct app *app, struct arena *a, const char *org_id, const char *stack_id);
 void queue_wake(struct app *app, struct arena *a, const char *org_id);
 
 /* Notes that the agent is there. */
