@@ -301,7 +301,7 @@ def test_an_expired_lease_frees_the_stack(own, clock, stack):
 def test_encrypt_and_decrypt(api, path, plain):
     text = base64.b64encode(plain).decode()
     sealed = api.post(f"{path}/encrypt", {"plaintext": text})["ciphertext"]
-    assert sealed and (plain == b"" or plain not in base64.b64decode(sealed))
+    assert sealed and (len(plain) < 8 or plain not in base64.b64decode(sealed))
     assert api.post(f"{path}/decrypt", {"ciphertext": sealed})["plaintext"] == text
     assert api.post(f"{path}/encrypt", {"plaintext": text})["ciphertext"] != sealed, "a fresh nonce each time"
 
