@@ -42,6 +42,12 @@ void git_done(struct git *g);
 /* `git -C tree <options> args`. ERR_BAD_REQUEST: git failed; the error is git's own last word. ERR_CANCELLED,
  * ERR_TIMEOUT: it was killed. `quiet`: the output is only kept in g->tail. */
 int git_run(struct git *g, const char *const *args, bool quiet, struct err *e);
+/* --- git_private.c --- */
+/* A file in the private folder. */
+int git_private_write(struct git *g, const char *name, struct str bytes, mode_t mode, struct err *e);
+/* The credentials, and the list of users that ssh wants. */
+int git_private_fill(struct git *g, struct err *e);
+
 /* Whether the same command may succeed a little later, by what git said. */
 bool git_failure_is_transient(struct str output);
 
