@@ -37,7 +37,9 @@ static void add_escaped(struct buf *b, struct str s)
 			buf_adds(b, "&#39;");
 			break;
 		default:
-			buf_addc(b, s.p[i]);
+			if ((unsigned char)s.p[i] >= 0x20 || s.p[i] == '\n' ||
+			    s.p[i] == '\t') /* no control characters */
+				buf_addc(b, s.p[i]);
 		}
 	}
 }

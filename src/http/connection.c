@@ -222,9 +222,33 @@ static void find_route(struct exchange *x)
 		exchange_refuse(x, &e);
 }
 
+struct length_headers {
+	int lengths, transfers;
+};
+
+static enum MHD_Result count_length_header(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+	struct length_headers *n = arg;
+	n->lengths += strcasecmp(key, "Content-Length") == 0;
+	n->transfers += strcasecmp(key, "Transfer-Encoding") == 0;
+	return MHD_YES;
+}
+
+/* RFC 9112 §6.3: where a proxy and we could disagree about the end of the body, the connection must not be used again,
+ * or what one takes for a body is a request for the other. */
+static void check_length(struct exchange *x, const char *transfer)
+{
+	struct length_headers n = { 0 };
+	MHD_get_connection_values(x->connection, MHD_HEADER_KIND, count_length_header, &n);
+	x->ambiguous_length = n.lengths + n.transfers > 1 || (transfer && strcasecmp(transfer, "chunked") != 0);
+	if (x->ambiguous_length)
+		exchange_refuse(x, &(struct err){ ERR_BAD_REQUEST, "the length of the body is ambiguous" });
+}
+
 static void read_body_headers(struct exchange *x)
 {
 	const char *length = header(x, "Content-Length"), *transfer = header(x, "Transfer-Encoding");
+	check_length(x, transfer);
 	if (transfer)
 		x->content_length = UINT64_MAX;
 	else if (length)

@@ -159,6 +159,7 @@ struct exchange {
 	struct http_server *server;
 	struct MHD_Connection *connection;
 	struct peer *peer;
+	bool ambiguous_length; /* answered 400, and the connection closed */
 	int fd;
 	enum phase phase;
 	enum job job;
@@ -221,6 +222,7 @@ struct queue {
 	pthread_cond_t ready;
 	struct exchange *head, *tail;
 	bool closed;
+	bool untidy; /* something ran since the allocator was last asked to give memory back */
 };
 
 int workers_start(struct http_server *s, int count, struct err *e);

@@ -245,7 +245,7 @@ bool response_finish(struct response *w)
 		ok &= MHD_add_response_header(m, "Content-Encoding", encoding) == MHD_YES;
 	if (varies)
 		ok &= MHD_add_response_header(m, "Vary", "Accept-Encoding") == MHD_YES;
-	if (request_stopping(&x->rq))
+	if (request_stopping(&x->rq) || x->ambiguous_length)
 		ok &= MHD_add_response_header(m, "Connection", "close") == MHD_YES;
 	for (struct header *h = w->headers; h; h = h->next)
 		ok &= MHD_add_response_header(m, h->name, h->value) == MHD_YES;

@@ -368,6 +368,31 @@ static void test_too_many_arguments(void **state)
 	}
 }
 
+static void test_ambiguous_length(void **state)
+{
+	static const char *const heads[] = {
+		"Content-Length: 2\r\nContent-Length: 3\r\n",
+		"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+		"Transfer-Encoding: xx\r\nContent-Length: 2\r\n",
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		int fd = raw_connect(port);
+		struct raw_answer a;
+		raw_sends(fd, "POST /sum HTTP/1.1\r\nHost: x\r\n");
+		raw_sends(fd, heads[i]);
+		raw_sends(fd, "\r\n2\r\nab\r\n0\r\n\r\n");
+		shutdown(fd, SHUT_WR);
+		/* 400, or closed without a word; never a second answer on the connection */
+		if (raw_answer(fd, &a, false, 10000)) {
+			assert_int_equal(a.status, 400);
+			buf_done(&a.body);
+			char c;
+			assert_int_not_equal(raw_recv(fd, &c, 1, 10000), 1);
+		}
+		close(fd);
+	}
+}
+
 static void test_partial(void **state)
 {
 	/* one byte at a time */
@@ -670,6 +695,7 @@ int main(void)
 		T(test_pipelining),
 		T(test_many_at_once),
 		T(test_too_many_arguments),
+		T(test_ambiguous_length),
 		T(test_partial),
 		T(test_large_bodies),
 		T(test_echo),
