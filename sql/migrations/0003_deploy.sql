@@ -55,6 +55,8 @@ CREATE TABLE deployments (
 	attempt INTEGER NOT NULL DEFAULT 0, -- counts claims; on every write of a runner
 	agent_pool_id TEXT, -- of the agent that claimed it
 	agent_name TEXT,
+	agent_instance TEXT, -- the work folder of the agent that claimed it, and its process: a later process of the same
+	agent_life TEXT, -- folder says that this one is dead
 	runner_hash BLOB, -- of the runner token of this attempt: knows a repeated finish after the token died
 	claimed_us INTEGER,
 	order_fetched_us INTEGER, -- the agent fetched the work order

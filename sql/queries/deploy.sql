@@ -222,10 +222,17 @@ SELECT COALESCE(MAX(version), 0) AS version FROM deployments WHERE stack_id = :s
 UPDATE deployments SET status = :to_status, modified_us = :now_us WHERE id = :id AND status = :from_status;
 
 -- name: deployment_set_claim :exec
--- in: id text, agent_pool_id text?, agent_name text?, runner_hash blob, now_us int, lease_us int
+-- in: id text, agent_pool_id text?, agent_name text?, agent_instance text?, agent_life text?, runner_hash blob, now_us int, lease_us int
 UPDATE deployments SET attempt = attempt + 1, agent_pool_id = :agent_pool_id, agent_name = :agent_name,
-	runner_hash = :runner_hash, claimed_us = :now_us, order_fetched_us = NULL, lease_expires_us = :lease_us
+	agent_instance = :agent_instance, agent_life = :agent_life, runner_hash = :runner_hash, claimed_us = :now_us, order_fetched_us = NULL, lease_expires_us = :lease_us
 WHERE id = :id;
+
+-- name: deployment_of_former_life :many
+-- What an earlier process of the same agent had claimed.
+-- in: pool_id text, instance text, life text
+-- out: id text, attempt int, order_fetched_us int?
+SELECT id, attempt, order_fetched_us FROM deployments WHERE status IN ('accepted', 'running')
+	AND agent_pool_id = :pool_id AND agent_instance = :instance AND agent_life <> :life;
 
 -- name: deployment_clear_claim :exec
 -- in: id text

@@ -107,7 +107,9 @@ static void *slot_main(void *arg)
 	struct agent *agent = s->agent;
 	struct api_identity identity = { .name = agent->name,
 					 .hostname = agent->hostname,
-					 .isolation = agent_isolation_name(agent->isolation) };
+					 .isolation = agent_isolation_name(agent->isolation),
+					 .instance = agent->instance,
+					 .life = agent->life };
 	struct api api;
 	struct err e = { 0 };
 	bool first = true;
@@ -157,6 +159,22 @@ static const char *clean_name(struct arena *a, const char *name)
 	return copy;
 }
 
+/* The id of the work folder: by it the server knows a later process of this agent, and that an earlier one is dead. */
+static int read_instance(struct agent *agent, struct arena *a, struct err *e)
+{
+	const char *path = arena_printf(a, "%s/instance", agent->work_dir);
+	struct str text;
+	if (!path)
+		return err_nomem(e);
+	id_new(agent->life);
+	if (file_read(a, path, 64, &text, NULL) == 0 && id_valid(str_trim(text))) {
+		agent->instance = str_dup(a, str_trim(text));
+		return agent->instance ? 0 : err_nomem(e);
+	}
+	agent->instance = id_new_arena(a);
+	return agent->instance ? file_write_atomic(path, str_of(agent->instance), 0600, e) : err_nomem(e);
+}
+
 /* The folder, its lock, and what a former life left. */
 static int open_work_dir(struct agent *agent, struct arena *a, int *ret_lock, struct err *e)
 {
@@ -183,7 +201,9 @@ static int open_work_dir(struct agent *agent, struct arena *a, int *ret_lock, st
 		return err_set(e, ERR_CONFLICT, "another agent uses the work folder %s", real);
 	if (r == 0)
 		r = file_remove_tree(agent->jobs_dir, e);
-	return r == 0 ? file_mkdir_p(agent->jobs_dir, 0700, e) : r;
+	if (r == 0)
+		r = file_mkdir_p(agent->jobs_dir, 0700, e);
+	return r == 0 ? read_instance(agent, a, e) : r;
 }
 
 static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct err *e)

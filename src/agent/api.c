@@ -95,6 +95,8 @@ int api_poll(struct api *api, const struct api_identity *identity, int wait_s, s
 				  arena_printf(&a, "Slipway-Agent-Platform: linux/%s", machine),
 				  "Slipway-Agent-Version: " SLIPWAY_VERSION,
 				  arena_printf(&a, "Slipway-Agent-Isolation: %s", identity->isolation),
+				  arena_printf(&a, "Slipway-Agent-Instance: %s", identity->instance),
+				  arena_printf(&a, "Slipway-Agent-Life: %s", identity->life),
 				  NULL };
 	struct http_client_request rq = {
 		.method = "GET", .path = "/api/deployments/poll", .headers = headers, .timeout_ms = (wait_s + 30) * 1000

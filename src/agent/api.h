@@ -29,6 +29,8 @@ struct api_claim {
 /* What a pool sees of its agents. */
 struct api_identity {
 	const char *name, *hostname, *isolation;
+	const char *instance; /* of the work folder: stays over restarts */
+	const char *life;     /* of this process */
 };
 
 /* `token` is the pool's or the runner's. */

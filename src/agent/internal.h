@@ -12,6 +12,7 @@
 #include "agent/api.h"
 #include "agent/lines.h"
 #include "agent/upload.h"
+#include "base/id.h"
 #include "os/process.h"
 
 /* The user of slot N is SLOT_UID_FIRST + N: above the ranges of Debian's and Ubuntu's users and services, below 65534. */
@@ -26,6 +27,8 @@ struct agent {
 	char hostname[256];
 	const char *work_dir; /* absolute */
 	const char *jobs_dir; /* below it */
+	const char *instance; /* id of the work folder, kept in it */
+	char life[ID_SIZE];   /* id of this process */
 	const char *known_hosts;
 	const char *tools_dir; /* NULL: there is no pulumi */
 	const char *executor;

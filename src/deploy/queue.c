@@ -106,6 +106,37 @@ int queue_agent_seen(struct app *app, const char *pool_id, const struct agent_in
 	return rc < 0 ? rc : 0;
 }
 
+struct former_life {
+	struct arena *arena;
+	struct deployment_of_former_life_in in;
+	struct deployment_of_former_life_row *rows;
+	size_t count;
+};
+
+static int former_life_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct former_life *f = arg;
+	return q_deployment_of_former_life(c, f->arena, &f->in, &f->rows, &f->count, e);
+}
+
+int queue_end_former_life(struct app *app, struct arena *a, const char *pool_id, const struct agent_info *agent,
+			  struct err *e)
+{
+	if (!agent->instance || !agent->life)
+		return 0;
+	struct former_life f = { .arena = a,
+				 .in = { .pool_id = pool_id, .instance = agent->instance, .life = agent->life } };
+	int rc = db_read(app->db, former_life_fn, &f, e);
+	for (size_t i = 0; rc >= 0 && i < f.count; i++) {
+		const struct deployment_of_former_life_row *d = &f.rows[i];
+		rc = d->order_fetched_us == DB_NULL_INT
+			     ? deployment_give_back(app, a, d->id, d->attempt, e)
+			     : deployment_end(app, a, d->id, d->attempt, DEPLOYMENT_FAILED,
+					      "the runner stopped in the middle and was started again", e);
+	}
+	return rc < 0 ? rc : 0;
+}
+
 struct claiming {
 	struct app *app;
 	struct arena *arena;
@@ -147,6 +178,8 @@ static int claim_fn(struct db_conn *c, void *arg, struct err *e)
 	struct deployment_set_claim_in claim = { .id = row.id,
 						 .agent_pool_id = k->pool_id,
 						 .agent_name = k->agent->name,
+						 .agent_instance = k->agent->instance,
+						 .agent_life = k->agent->life,
 						 .runner_hash = k->token_hash,
 						 .now_us = k->now_us,
 						 .lease_us = k->now_us + k->app->options.claim_timeout_us };

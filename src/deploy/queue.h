@@ -16,6 +16,8 @@ struct agent_info {
 	const char *platform;
 	const char *version;
 	const char *isolation;
+	const char *instance; /* its work folder, NULL: it did not say */
+	const char *life;     /* its process */
 };
 
 struct claim {
@@ -35,6 +37,11 @@ void queue_wake(struct app *app, struct arena *a, const char *org_id);
 
 /* Notes that the agent is there. */
 int queue_agent_seen(struct app *app, const char *pool_id, const struct agent_info *agent, struct err *e);
+
+/* Ends what an earlier process of this agent left behind: it holds the lock of that process's work folder, so nothing
+ * of it runs any more, and nobody need wait for the runner time-out. */
+int queue_end_former_life(struct app *app, struct arena *a, const char *pool_id, const struct agent_info *agent,
+			  struct err *e);
 
 /* Takes the oldest deployment that the pool may run: 1 claimed, 0 nothing there. pool_org_id NULL: a shared pool. */
 int queue_claim(struct app *app, struct arena *a, const char *pool_id, const char *pool_org_id,

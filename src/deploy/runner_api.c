@@ -91,7 +91,9 @@ static void read_agent(struct request *r, struct agent_info *g)
 				  .ip = request_peer(r),
 				  .platform = short_header(r, "Slipway-Agent-Platform"),
 				  .version = short_header(r, "Slipway-Agent-Version"),
-				  .isolation = short_header(r, "Slipway-Agent-Isolation") };
+				  .isolation = short_header(r, "Slipway-Agent-Isolation"),
+				  .instance = request_header(r, "Slipway-Agent-Instance"),
+				  .life = request_header(r, "Slipway-Agent-Life") };
 	if (str_to_int64(str_of(short_header(r, "Slipway-Agent-Pid")), &pid))
 		g->pid = pid;
 	if (!g->name || !g->name[0])
@@ -134,6 +136,8 @@ int runner_poll(struct request *r, struct response *w, struct err *e)
 	read_agent(r, &agent);
 	if (r->parked_until_us == 0)
 		rc = queue_agent_seen(app_of(r), who->pool_id, &agent, e);
+	if (rc >= 0 && r->parked_until_us == 0)
+		rc = queue_end_former_life(app_of(r), r->arena, who->pool_id, &agent, e);
 	if (rc < 0)
 		return rc;
 	http_park(r, key, clock_mono_us() + wait_s * US_PER_S);
