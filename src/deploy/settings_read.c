@@ -1,214 +1,14 @@
 /*
- * What a client may send as deployment settings: the table of it, and the reader that walks the table (settings.h).
+ * The reader of deployment settings as a client sends them (settings.h): walks the table of settings_fields.h, checks,
+ * seals, and writes the canonical document.
  */
 #include "base/limits.h"
-#include "deploy/deployment.h"
 #include "deploy/settings.h"
-
-enum setting_kind {
-	SET_STRING,
-	SET_BOOL,
-	SET_INT,
-	SET_ID,		/* a string; a number is taken too */
-	SET_STRINGS,	/* array of strings */
-	SET_DURATION,	/* Go's notation: "1h30m", or "" */
-	SET_PATH,	/* relative, stays inside */
-	SET_OPERATION,	/* refused in a create: it belongs to the top level */
-	SET_SECRET,	/* a string stays plain, an object is sealed */
-	SET_CREDENTIAL, /* sealed in any shape */
-	SET_VARIABLES,	/* map of name to SET_SECRET */
-	SET_IMAGE,	/* a string or an object, one value either way */
-	SET_OBJECT,
-	SET_POOL,
-	SET_READ_ONLY, /* in what a client has read from us; dropped without a word */
-};
-
-struct setting {
-	const char *name; /* NULL ends the table */
-	enum setting_kind kind;
-	const struct setting *sub;
-	bool empty_inherits;   /* the CLI always sends it, empty when not given */
-	const char *canonical; /* name to store it under, when it differs */
-	const char *const *one_of;
-};
+#include "deploy/settings_fields.h"
 
 /* Names of variables end up in the environment of a process, and in shells. */
 #define VARIABLES_MAX 1000
 #define VARIABLE_NAME_MAX 256
-
-#define END                  \
-	{                    \
-		.name = NULL \
-	}
-
-static const char *const providers[] = { "github", "gitlab", "bitbucket", "azure_devops", "custom", NULL };
-
-static const struct setting image_credentials[] = {
-	{ .name = "username", .kind = SET_STRING },
-	{ .name = "password", .kind = SET_CREDENTIAL },
-	END,
-};
-static const struct setting image_object[] = {
-	{ .name = "reference", .kind = SET_STRING },
-	{ .name = "credentials", .kind = SET_OBJECT, .sub = image_credentials },
-	{ .name = "isDefault", .kind = SET_READ_ONLY },
-	END,
-};
-static const struct setting executor[] = {
-	{ .name = "executorImage", .kind = SET_IMAGE, .sub = image_object },
-	{ .name = "executorRootPath", .kind = SET_STRING },
-	{ .name = "workingDirectory", .kind = SET_STRING, .empty_inherits = true }, /* CLI only, not in the schema */
-	END,
-};
-static const struct setting ssh_auth[] = {
-	{ .name = "sshPrivateKey", .kind = SET_CREDENTIAL },
-	{ .name = "password", .kind = SET_CREDENTIAL },
-	END,
-};
-static const struct setting basic_auth[] = {
-	{ .name = "userName", .kind = SET_SECRET },
-	{ .name = "password", .kind = SET_CREDENTIAL },
-	END,
-};
-static const struct setting source_auth[] = {
-	{ .name = "accessToken", .kind = SET_CREDENTIAL },
-	{ .name = "sshAuth", .kind = SET_OBJECT, .sub = ssh_auth },
-	{ .name = "basicAuth", .kind = SET_OBJECT, .sub = basic_auth },
-	END,
-};
-static const struct setting git[] = {
-	{ .name = "repoUrl", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "repoURL", .kind = SET_STRING, .empty_inherits = true, .canonical = "repoUrl" },
-	{ .name = "branch", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "commit", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "tag", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "repoDir", .kind = SET_PATH },
-	{ .name = "gitAuth", .kind = SET_OBJECT, .sub = source_auth },
-	END,
-};
-static const struct setting hg[] = {
-	{ .name = "repoUrl", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "repoURL", .kind = SET_STRING, .empty_inherits = true, .canonical = "repoUrl" },
-	{ .name = "branch", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "revision", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "repoDir", .kind = SET_PATH },
-	{ .name = "hgAuth", .kind = SET_OBJECT, .sub = source_auth },
-	END,
-};
-static const struct setting template_auth[] = {
-	{ .name = "accessToken", .kind = SET_CREDENTIAL },
-	END,
-};
-static const struct setting template_[] = {
-	{ .name = "sourceUrl", .kind = SET_STRING },
-	{ .name = "gitAuth", .kind = SET_OBJECT, .sub = template_auth },
-	{ .name = "projectSourceUrl", .kind = SET_READ_ONLY },
-	END,
-};
-static const struct setting source[] = {
-	{ .name = "git", .kind = SET_OBJECT, .sub = git },
-	{ .name = "hg", .kind = SET_OBJECT, .sub = hg },
-	{ .name = "template", .kind = SET_OBJECT, .sub = template_ },
-	END,
-};
-static const struct setting github[] = {
-	{ .name = "repository", .kind = SET_STRING },
-	{ .name = "deployCommits", .kind = SET_BOOL },
-	{ .name = "previewPullRequests", .kind = SET_BOOL },
-	{ .name = "pullRequestTemplate", .kind = SET_BOOL },
-	{ .name = "deployPullRequest", .kind = SET_INT },
-	{ .name = "paths", .kind = SET_STRINGS },
-	{ .name = "installationId", .kind = SET_ID },
-	{ .name = "deployTags", .kind = SET_BOOL },
-	{ .name = "tagFilters", .kind = SET_STRINGS },
-	{ .name = "reviewStackLabels", .kind = SET_STRINGS },
-	END,
-};
-static const struct setting vcs[] = {
-	{ .name = "provider", .kind = SET_STRING, .one_of = providers },
-	{ .name = "repository", .kind = SET_STRING },
-	{ .name = "deployCommits", .kind = SET_BOOL },
-	{ .name = "previewPullRequests", .kind = SET_BOOL },
-	{ .name = "pullRequestTemplate", .kind = SET_BOOL },
-	{ .name = "deployPullRequest", .kind = SET_INT },
-	{ .name = "paths", .kind = SET_STRINGS },
-	{ .name = "installationId", .kind = SET_ID },
-	{ .name = "deployTags", .kind = SET_BOOL },
-	{ .name = "tagFilters", .kind = SET_STRINGS },
-	{ .name = "reviewStackLabels", .kind = SET_STRINGS },
-	END,
-};
-static const struct setting oidc_aws[] = {
-	{ .name = "roleArn", .kind = SET_STRING },
-	{ .name = "sessionName", .kind = SET_STRING },
-	{ .name = "duration", .kind = SET_DURATION },
-	{ .name = "policyArns", .kind = SET_STRINGS },
-	END,
-};
-static const struct setting oidc_azure[] = {
-	{ .name = "clientId", .kind = SET_STRING },
-	{ .name = "tenantId", .kind = SET_STRING },
-	{ .name = "subscriptionId", .kind = SET_STRING },
-	END,
-};
-static const struct setting oidc_gcp[] = {
-	{ .name = "projectId", .kind = SET_STRING },
-	{ .name = "workloadPoolId", .kind = SET_STRING },
-	{ .name = "providerId", .kind = SET_STRING },
-	{ .name = "serviceAccount", .kind = SET_STRING },
-	{ .name = "region", .kind = SET_STRING },
-	{ .name = "tokenLifetime", .kind = SET_DURATION },
-	END,
-};
-static const struct setting oidc[] = {
-	{ .name = "aws", .kind = SET_OBJECT, .sub = oidc_aws },
-	{ .name = "azure", .kind = SET_OBJECT, .sub = oidc_azure },
-	{ .name = "gcp", .kind = SET_OBJECT, .sub = oidc_gcp },
-	END,
-};
-static const struct setting options[] = {
-	{ .name = "skipInstallDependencies", .kind = SET_BOOL },
-	{ .name = "skipIntermediateDeployments", .kind = SET_BOOL },
-	{ .name = "shell", .kind = SET_STRING, .empty_inherits = true },
-	{ .name = "deleteAfterDestroy", .kind = SET_BOOL },
-	{ .name = "remediateIfDriftDetected", .kind = SET_BOOL },
-	END,
-};
-static const struct setting role[] = {
-	{ .name = "id", .kind = SET_STRING },
-	{ .name = "name", .kind = SET_STRING },
-	{ .name = "defaultIdentifier", .kind = SET_STRING },
-	END,
-};
-static const struct setting operation[] = {
-	{ .name = "operation", .kind = SET_OPERATION, .empty_inherits = true, .one_of = deployment_operations },
-	{ .name = "preRunCommands", .kind = SET_STRINGS, .empty_inherits = true },
-	{ .name = "environmentVariables", .kind = SET_VARIABLES },
-	{ .name = "options", .kind = SET_OBJECT, .sub = options },
-	{ .name = "oidc", .kind = SET_OBJECT, .sub = oidc },
-	{ .name = "role", .kind = SET_OBJECT, .sub = role },
-	END,
-};
-static const struct setting cache[] = {
-	{ .name = "enable", .kind = SET_BOOL },
-	END,
-};
-static const struct setting document[] = {
-	{ .name = "tag", .kind = SET_STRING },
-	{ .name = "executorContext", .kind = SET_OBJECT, .sub = executor },
-	{ .name = "sourceContext", .kind = SET_OBJECT, .sub = source },
-	{ .name = "gitHub", .kind = SET_OBJECT, .sub = github },
-	{ .name = "vcs", .kind = SET_OBJECT, .sub = vcs },
-	{ .name = "operationContext", .kind = SET_OBJECT, .sub = operation },
-	{ .name = "agentPoolID", .kind = SET_POOL },
-	{ .name = "cacheOptions", .kind = SET_OBJECT, .sub = cache },
-	{ .name = "version", .kind = SET_READ_ONLY },
-	{ .name = "source", .kind = SET_READ_ONLY },
-	/* Of a create, decoded by its own table. */
-	{ .name = "inheritSettings", .kind = SET_READ_ONLY },
-	{ .name = "operation", .kind = SET_READ_ONLY },
-	END,
-};
 
 struct reader {
 	const struct secrets_key *key;
@@ -642,7 +442,7 @@ int settings_read(struct json in, struct json stored, const struct secrets_key *
 	struct reader r = { .key = key, .mode = mode, .arena = a, .ignored = ig, .input = &input, .err = e };
 	jw_init(&r.w, &out);
 	buf_init(&r.pointer, 4 * HTTP_JSON_BODY_BYTES);
-	int rc = read_object(&r, document, in, stored);
+	int rc = read_object(&r, settings_document, in, stored);
 	if (rc == 0)
 		rc = buf_check(&r.pointer, "JSON pointer", e);
 	buf_done(&r.pointer);

@@ -1,0 +1,40 @@
+/*
+ * settings_fields.h: every field that deployment settings have (features §3.2), as a table. A new field is a row in
+ * settings_fields.c; settings_read.c walks the table.
+ */
+#ifndef SLIPWAY_DEPLOY_SETTINGS_FIELDS_H
+#define SLIPWAY_DEPLOY_SETTINGS_FIELDS_H
+
+#include <stdbool.h>
+
+enum setting_kind {
+	SET_STRING,
+	SET_BOOL,
+	SET_INT,
+	SET_ID,		/* a string; a number is taken too */
+	SET_STRINGS,	/* array of strings */
+	SET_DURATION,	/* Go's notation: "1h30m", or "" */
+	SET_PATH,	/* relative, stays inside */
+	SET_OPERATION,	/* refused in a create: it belongs to the top level */
+	SET_SECRET,	/* a string stays plain, an object is sealed */
+	SET_CREDENTIAL, /* sealed in any shape */
+	SET_VARIABLES,	/* map of name to SET_SECRET */
+	SET_IMAGE,	/* a string or an object, one value either way */
+	SET_OBJECT,
+	SET_POOL,
+	SET_READ_ONLY, /* in what a client has read from us; dropped without a word */
+};
+
+struct setting {
+	const char *name; /* NULL ends the table */
+	enum setting_kind kind;
+	const struct setting *sub;
+	bool empty_inherits;   /* the CLI always sends it, empty when not given */
+	const char *canonical; /* name to store it under, when it differs */
+	const char *const *one_of;
+};
+
+/* The whole document. */
+extern const struct setting settings_document[];
+
+#endif
