@@ -42,7 +42,7 @@ static const struct setting source_auth[] = {
 	{ .name = "basicAuth", .kind = SET_OBJECT, .sub = basic_auth },
 	END,
 };
-static const struct setting git[] = {
+const struct setting settings_git[] = {
 	{ .name = "repoUrl", .kind = SET_STRING, .empty_inherits = true },
 	{ .name = "repoURL", .kind = SET_STRING, .empty_inherits = true, .canonical = "repoUrl" },
 	{ .name = "branch", .kind = SET_STRING, .empty_inherits = true },
@@ -71,8 +71,8 @@ static const struct setting template_[] = {
 	{ .name = "projectSourceUrl", .kind = SET_READ_ONLY },
 	END,
 };
-static const struct setting source[] = {
-	{ .name = "git", .kind = SET_OBJECT, .sub = git },
+const struct setting settings_source[] = {
+	{ .name = "git", .kind = SET_OBJECT, .sub = settings_git },
 	{ .name = "hg", .kind = SET_OBJECT, .sub = hg },
 	{ .name = "template", .kind = SET_OBJECT, .sub = template_ },
 	END,
@@ -162,7 +162,7 @@ static const struct setting cache[] = {
 const struct setting settings_document[] = {
 	{ .name = "tag", .kind = SET_STRING },
 	{ .name = "executorContext", .kind = SET_OBJECT, .sub = executor },
-	{ .name = "sourceContext", .kind = SET_OBJECT, .sub = source },
+	{ .name = "sourceContext", .kind = SET_OBJECT, .sub = settings_source },
 	{ .name = "gitHub", .kind = SET_OBJECT, .sub = github },
 	{ .name = "vcs", .kind = SET_OBJECT, .sub = vcs },
 	{ .name = "operationContext", .kind = SET_OBJECT, .sub = operation },

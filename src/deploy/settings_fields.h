@@ -34,7 +34,9 @@ struct setting {
 	const char *const *one_of;
 };
 
-/* The whole document. */
+/* The whole document, and two parts of it with rules between their members. */
 extern const struct setting settings_document[];
+extern const struct setting settings_source[];
+extern const struct setting settings_git[];
 
 #endif

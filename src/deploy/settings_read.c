@@ -428,7 +428,7 @@ static int read_object(struct reader *r, const struct setting *table, struct jso
 		}
 		leave(r, len);
 	}
-	int rc = table == git ? settle_revision(r, v) : table == source ? settle_source(r, v) : 0;
+	int rc = table == settings_git ? settle_revision(r, v) : table == settings_source ? settle_source(r, v) : 0;
 	jw_object_end(&r->w);
 	return rc;
 }
