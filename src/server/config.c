@@ -56,7 +56,7 @@ const struct option config_options[] = {
 	OPTION(struct config, times.deployment_timeout_us, "deployment-timeout", OPTION_DURATION, SERVER, TIME,
 	       .fallback = "2h", .help = "the longest that a deployment may run"),
 	OPTION(struct config, times.lease_us, "lease", OPTION_DURATION, SERVER, TIME, .fallback = "5m",
-	       .help = "the longest lease of an update; the CLI renews every 2.5 minutes, so less than 4m ends long updates"),
+	       .help = "the longest lease of an update; less than 4m ends long updates of the CLI"),
 	OPTION(struct config, times.log_retention_us, "log-retention", OPTION_DURATION, SERVER, TIME,
 	       .fallback = "2160h", .help = "how long logs of deployments are kept"),
 	OPTION(struct config, workers, "workers", OPTION_INT, SERVER, .argument = "N", .fallback = "0", .min = 0,
