@@ -1,10 +1,12 @@
 """`slipway admin`: the first user of an empty server, and how it refuses."""
 import json
 import re
+import shutil
 import stat
 import subprocess
 
-from helpers import process
+import pytest
+from helpers import process, where
 
 
 def test_the_first_steps_of_a_server(own):
@@ -111,6 +113,34 @@ def test_usage_errors(tmp_path):
 def test_docker_is_refused_with_a_sentence(tmp_path):
     run = process.run_slipway(tmp_path, "dev", "--isolation", "docker", "--data", tmp_path / "d", "--listen", "127.0.0.1:0")
     assert run.returncode in (1, 2) and "docker" in run.stderr
+
+
+@pytest.fixture
+def without_bubblewrap(tmp_path):
+    """A PATH of everything but bwrap."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("git", "sh", "bash", "env", "tar"):
+        (folder / name).symlink_to(shutil.which(name))
+    return {"PATH": f"{where.tools()}:{folder}"}
+
+
+def test_auto_without_bubblewrap_warns_in_dev(own, without_bubblewrap):
+    server = own(env=without_bubblewrap)
+    assert "process" in server.wait_stderr(r"warn .*isolation.*", 30).group(0)
+    server.wait_stderr("polls")
+
+
+@pytest.mark.parametrize("isolation", ["auto", "bubblewrap"])
+def test_an_agent_does_not_run_without_a_sandbox_unasked(own, tmp_path, without_bubblewrap, isolation):
+    server = own(command="serve")
+    server.admin("org", "add", "acme")
+    secret = tmp_path / "token"
+    secret.write_text(server.admin("pool", "create", "--org", "acme", "p").stdout)
+    secret.chmod(0o600)
+    run = process.run_slipway(tmp_path, "agent", "--server", server.url, "--token-file", secret, "--isolation", isolation,
+                              "--work", tmp_path / "work", env=without_bubblewrap)
+    assert run.returncode == 1 and "bubblewrap" in run.stderr
 
 
 def test_a_port_that_is_taken(own, tmp_path):

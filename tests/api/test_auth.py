@@ -109,7 +109,7 @@ def test_spelling_of_the_scheme(dev, header):
 
 def test_user(api):
     user = api.get("/api/user")
-    assert user["githubLogin"] == "admin"
+    assert user["githubLogin"] == "admin" and user["siteAdmin"] is True
     assert {o["githubLogin"] for o in user["organizations"]} >= {"acme"}
     default = api.get("/api/user/organizations/default")
     assert default.get("gitHubLogin") in ("acme", "admin")
@@ -123,6 +123,21 @@ def test_request_ids_come_back(api):
     assert api.call("GET", "/api/user", headers={"X-Pulumi-Request-ID": "from-the-client-1"}).headers["X-Pulumi-Request-ID"] == "from-the-client-1"
     hostile = api.call("GET", "/api/user", headers={"X-Pulumi-Request-ID": "a" * 5000}).headers["X-Pulumi-Request-ID"]
     assert len(hostile) < 200
+
+
+def test_answers_are_packed_when_that_is_asked_for(api, stack):
+    path = api.create_stack(stack, tags={f"tag-{i}": "x" * 50 for i in range(40)})
+    packed = api.call("GET", path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip" and "Accept-Encoding" in packed.headers["Vary"]
+    plain = api.call("GET", path, headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in plain.headers and plain.json() == packed.json()
+
+
+def test_access_log(own):
+    server = own("--access-log", command="serve")
+    answer = server.api("pul-not-a-token").call("GET", "/api/user?x=1")
+    line = server.wait_stderr(r".*GET /api/user.*401.*", 10).group(0)
+    assert answer.headers["X-Pulumi-Request-ID"] in line and "pul-not-a-token" not in server.stderr()
 
 
 def test_environment_of_the_test_is_its_own():

@@ -21,7 +21,7 @@ def deployments(api, stack_path):
                                   '{"operation":"update","operation', '{"operation":"\ud800"}'.encode("utf-8", "surrogatepass").decode("latin-1"),
                                   "[" * 5000])
 def test_malformed_json(api, stack_path, body):
-    api.refused(400, "POST", f"{stack_path}/deployments", data=body.encode("latin-1"))
+    api.refused(400, "POST", f"{stack_path}/deployments", data=body.encode("latin-1"), names="JSON")
     assert deployments(api, stack_path) == 0
 
 

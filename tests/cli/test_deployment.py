@@ -168,7 +168,8 @@ def test_cancelled_update_is_closed_by_the_cli(api, cli, stack, repo, project, t
     update, = api.get(f"{path_of(stack)}/deployments/{made['id']}/updates")
     assert update["result"] == "failed"
     state = api.get(f"{path_of(stack)}/export")["deployment"]
-    assert "quick" in [r["urn"].split("::")[-1] for r in state["resources"]]
+    names = [r["urn"].split("::")[-1] for r in state["resources"]]
+    assert "quick" in names and "slow" in names and not state.get("pending_operations"), "what had begun was brought to its end"
     reader = Pulumi(tmp_path, server.url, server.token, name="after")
     reader.write(programs.node(project, 'new Thing("quick", { value: "quick" });')).with_node_modules()
     reader.run("stack", "select", stack)
