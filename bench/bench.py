@@ -93,32 +93,51 @@ def timed_up(cli):
     return time.perf_counter() - began
 
 
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+EMPTY = '{"version":3,"deployment":{"manifest":{"time":"0001-01-01T00:00:00Z","magic":"","version":""},"metadata":{}}}'
+REPEATS = 3  # of an update without changes, which is short
+
+
 def pulumi_up(folder, server, floor, count, round):
-    """{backend: (create, no change)} in seconds, one round."""
-    took = {}
+    """{backend: (create, no change)} in seconds, and the server's own CPU time of each, one round.
+
+    The backends take turns and each round begins with another one, so that a busy moment of the machine or a warm cache
+    does not favour one of them."""
     project = f"bench-{count}-{round}"
-    state = None
-    for name in ("slipway", "file", "floor"):
-        if name == "floor" and not floor:
-            continue
-        url = {"slipway": server.url, "file": (folder / "file").as_uri(), "floor": floor.url if floor else None}[name]
-        cli = Pulumi(folder, url, server.token, f"{name}-{project}")
+    urls = {"slipway": server.url, "file": (folder / "file").as_uri()}
+    if floor:
+        urls["floor"] = floor.url
+        floor.set_state(EMPTY)
+    (folder / "file").mkdir(exist_ok=True)
+    order = list(urls)
+    order = order[round % len(order):] + order[:round % len(order)]
+    clis = {}
+    for name in order:
+        clis[name] = cli = Pulumi(folder, urls[name], server.token, f"{name}-{project}")
         cli.environment["PULUMI_CONFIG_PASSPHRASE"] = "bench"
         cli.write(programs.many(project, count))
-        (folder / "file").mkdir(exist_ok=True)
-        stack = f"organization/{project}/dev" if name == "file" else f"acme/{project}/dev"
-        cli.run("stack", "init", stack, quiet=False)
-        create = timed_up(cli)
+        cli.run("stack", "init", f"organization/{project}/dev" if name == "file" else f"acme/{project}/dev", quiet=False)
+    create, same, cpu = {}, {name: [] for name in order}, [0.0, 0.0]
+    for name in order:
+        before = cpu_seconds(server.pid)
+        create[name] = timed_up(clis[name])
         if name == "slipway":
-            state = cli.run("stack", "export").stdout
-        if name == "floor":
-            floor.set_state(state.replace(server.url, floor.url))
-        same = timed_up(cli)
-        if name == "floor":
-            floor.set_state('{"version":3,"deployment":{"manifest":{"time":"0001-01-01T00:00:00Z","magic":"","version":""},"metadata":{}}}')
-        took[name] = (create, same)
+            cpu[0] = cpu_seconds(server.pid) - before
+    if floor:
+        floor.set_state(clis["slipway"].run("stack", "export").stdout.replace(server.url, floor.url))
+    for _ in range(REPEATS):
+        for name in order:
+            before = cpu_seconds(server.pid)
+            same[name].append(timed_up(clis[name]))
+            if name == "slipway":
+                cpu[1] += (cpu_seconds(server.pid) - before) / REPEATS
+    for cli in clis.values():
         shutil.rmtree(cli.project)
-    return took
+    return {name: (create[name], statistics.median(same[name])) for name in order}, cpu
 
 
 # ---- the queue ---------------------------------------------------------------------------------------------------
@@ -207,12 +226,14 @@ def main():
                 say(f"pulumi up of {count} resources of 8 KB, round {i + 1} of {ROUNDS}")
                 rounds.append(pulumi_up(folder, server, floor, count, i))
             for part, label in ((0, "create"), (1, "no change")):
-                middle = {name: statistics.median(r[name][part] for r in rounds) for name in rounds[0]}
-                over = f"floor + {100 * (middle['slipway'] / middle['floor'] - 1):.1f} %" if floor else ""
-                row(f"pulumi up, {count} resources, {label}: slipway", f"{middle['slipway']:.2f} s", f"{over}   reach: floor + 5 %" if floor else "")
-                row("    file:// of the CLI", f"{middle['file']:.2f} s")
+                middle = {name: statistics.median(took[name][part] for took, _ in rounds) for name in rounds[0][0]}
+                cpu = statistics.median(cpu[part] for _, cpu in rounds)
+                over = f"floor {100 * (middle['slipway'] / middle['floor'] - 1):+.1f} %, reach: +5 %" if floor else ""
+                row(f"pulumi up, {count} resources, {label}: slipway", f"{middle['slipway']:.2f} s", over)
                 if floor:
-                    row("    a server that answers at once and keeps nothing", f"{middle['floor']:.2f} s")
+                    row("    floor: a server that answers at once and keeps nothing", f"{middle['floor']:.2f} s")
+                row("    file:// of the CLI", f"{middle['file']:.2f} s")
+                row("    processor time of slipway's server in it", f"{cpu:.2f} s")
         row("idle memory after all that, server (RssAnon)", f"{anonymous_kib(server.pid) / 1024:.1f} MB")
         if floor:
             floor.stop()
