@@ -2,6 +2,7 @@
 import re
 
 import pytest
+import requests
 from helpers import process, where
 from helpers.api import path_of
 
@@ -115,6 +116,19 @@ def test_user(api):
     assert default.get("gitHubLogin") in ("acme", "admin")
     names = {c["capability"] for c in api.get("/api/capabilities")["capabilities"]}
     assert "batch-encrypt" in names and "deployment-schema-version" in names
+
+
+def test_a_query_without_end(own):
+    """Hundreds of arguments of a stranger: refused or served, the server lives on and ends in order."""
+    server = own(command="serve")
+    nobody = server.api("")
+    for _ in range(20):
+        try:
+            nobody.call("GET", "/healthz?" + "a=b&" * 500, timeout=0.5)
+        except requests.RequestException:
+            pass
+    assert nobody.call("GET", "/healthz").status_code == 200
+    server.stop(expect=0)
 
 
 def test_request_ids_come_back(api):

@@ -308,6 +308,16 @@ def test_cancel_while_running(api, stack, ready):
     api.run(stack, "update", operationContext={"preRunCommands": []}, inheritSettings=True)
 
 
+@pytest.mark.parametrize("after", [0, 0.05, 0.2, 0.5])
+def test_cancel_soon_after_the_start(api, stack, ready, after):
+    """However early: a cancel that was answered well comes before the program, or the program is interrupted."""
+    made = api.deploy(stack, "update", operationContext={"preRunCommands": ["sleep 1.5"]})
+    time.sleep(after)
+    api.ok("POST", f"{ready}/deployments/{made['id']}/cancel")
+    assert api.wait_status(stack, made["id"], ("failed", "skipped"), timeout=60)
+    assert not api.get(f"{ready}/export")["deployment"].get("resources")
+
+
 def test_cancel_when_done(api, stack, ready):
     done, _ = api.run(stack, "preview")
     answer = api.call("POST", f"{ready}/deployments/{done['id']}/cancel")

@@ -3,8 +3,9 @@ import signal
 import threading
 import time
 
+import pytest
 import requests
-from helpers import programs
+from helpers import process, programs
 from helpers.api import path_of
 from helpers.waiting import wait_until
 
@@ -102,7 +103,6 @@ def queue_two(api, stack, repo, project):
 
 def test_sigterm_with_a_deployment_that_runs(own, stack, repo, project):
     """It gets its grace, nothing new is claimed, exit 0; the next start goes on with the queue."""
-    from helpers import process
     server = own("--grace", "1s")
     first, second = queue_two(server.api(), stack, repo, project)
     server.stop(timeout=60, expect=0)
@@ -114,15 +114,17 @@ def test_sigterm_with_a_deployment_that_runs(own, stack, repo, project):
     assert "here-we-are\n" in log, log
 
 
-def test_kill_of_everything_in_the_middle_of_a_deployment(own, stack, repo, project, clock):
-    """Server and runner are gone at once: after the runner timeout the deployment has failed, and the queue goes on."""
-    server = own(clock=clock)
+@pytest.mark.parametrize("descendants", [True, False], ids=["everything", "the server"])
+def test_kill_in_the_middle_of_a_deployment_of(own, stack, repo, project, descendants):
+    """`dev` starts again with a runner in the same folder, which knows that its former runs are dead: the deployment
+    has failed at once, and the queue goes on."""
+    server = own()
     first, second = queue_two(server.api(), stack, repo, project)
-    server.kill()
-    api = own(folder=server.folder, clock=clock).api()
+    server.kill(descendants=descendants)
+    wait_until(lambda: not process.left_in(server.data), 60, "the runner, which has lost its server, to end")
+    server.check()
+    api = own(folder=server.folder).api()
     assert "here-we-are\n" in api.log(stack, first), "what was acknowledged is there"
-    assert api.deployment(stack, second)["status"] == "not-started"
-    clock.advance(11 * 60)
     assert api.wait_status(stack, second)["status"] == "succeeded"
     assert api.deployment(stack, first)["status"] == "failed"
     assert api.outputs(stack)["plain"] == "one"

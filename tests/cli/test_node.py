@@ -81,7 +81,7 @@ const bad = new Thing("bad", { value: "bad", fail: "the-cloud-said-no" }, { depe
 def test_interrupted_in_the_middle(node, stack, project, tmp_path):
     """SIGINT: the CLI closes its update; what was made is kept, the stack is free."""
     started = tmp_path / "started"
-    cli = node(programs.slow(project, 20, started))
+    cli = node(programs.slow(project, 8, started))
     cli.run("stack", "init", stack)
     process = cli.start("up", "--yes", "--skip-preview")
     wait_until(started.exists, 60, "the slow resource", interval=0.2)

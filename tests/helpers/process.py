@@ -146,6 +146,7 @@ class Program:
             except ProcessLookupError:
                 pass
         self._end()
+        self.check()
 
     def stop(self, timeout=30.0, expect=0):
         """SIGTERM, as an init system would; asserts how it ended, and that no sanitizer spoke."""
