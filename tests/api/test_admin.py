@@ -13,12 +13,12 @@ def test_the_first_steps_of_a_server(own):
     server = own(command="serve")
     said = "\n".join(line for line in server.lines if line) + server.stderr()
     assert "slipway admin user add" in said, said
-    for arguments in (["org", "add", "acme"], ["user", "add", "ann", "--org", "acme", "--role", "admin"]):
+    for arguments in (["org", "add", "acme"], ["user", "add", "operator", "--org", "acme", "--role", "admin"]):
         assert re.fullmatch(r"\S+\n", server.admin(*arguments).stdout), "the id, and nothing else"
-    token = server.admin("token", "create", "--user", "ann", "--description", "laptop").stdout
+    token = server.admin("token", "create", "--user", "operator", "--description", "laptop").stdout
     assert token.count("\n") == 1 and token.startswith("pul-")
     api = server.api(token.strip())
-    assert api.get("/api/user")["githubLogin"] == "ann"
+    assert api.get("/api/user")["githubLogin"] == "operator"
     pool = server.admin("pool", "create", "--org", "acme", "builders").stdout
     assert pool.count("\n") == 1
     assert [p["name"] for p in api.get("/api/orgs/acme/agent-pools")["agentPools"]] == ["builders"]
@@ -29,16 +29,16 @@ def test_a_user_may_join_further_organizations(own):
     server = own(command="serve")
     for org in ("one-org", "two-org"):
         server.admin("org", "add", org)
-        server.admin("user", "add", "ann", "--org", org)
-    api = server.api(server.admin("token", "create", "--user", "ann").stdout.strip())
+        server.admin("user", "add", "operator", "--org", org)
+    api = server.api(server.admin("token", "create", "--user", "operator").stdout.strip())
     assert {o["githubLogin"] for o in api.get("/api/user")["organizations"]} >= {"one-org", "two-org"}
 
 
 def test_json(own):
     server = own(command="serve")
     assert json.loads(server.admin("org", "add", "acme", "--json").stdout)
-    server.admin("user", "add", "ann")
-    whole = json.loads(server.admin("token", "create", "--user", "ann", "--json").stdout)
+    server.admin("user", "add", "operator")
+    whole = json.loads(server.admin("token", "create", "--user", "operator", "--json").stdout)
     assert any(str(v).startswith("pul-") for v in whole.values())
 
 
@@ -46,11 +46,11 @@ def test_refusals(own):
     server = own(command="serve")
     server.admin("org", "add", "acme")
     for arguments in (["org", "add", "acme"], ["user", "add", "x y"], ["token", "create", "--user", "nobody"],
-                      ["pool", "create", "--org", "nowhere", "p"], ["user", "add", "ann", "--org", "nowhere"]):
+                      ["pool", "create", "--org", "nowhere", "p"], ["user", "add", "operator", "--org", "nowhere"]):
         run = server.admin(*arguments, check=False)
         assert run.returncode == 1 and run.stderr.strip() and not run.stdout, (arguments, run)
         assert "Sanitizer" not in run.stderr
-    for arguments in ([], ["nonsense"], ["org"], ["org", "add"], ["org", "add", "a", "b"], ["token", "create"], ["user", "add", "ann", "--role", "king"],
+    for arguments in ([], ["nonsense"], ["org"], ["org", "add"], ["org", "add", "a", "b"], ["token", "create"], ["user", "add", "operator", "--role", "king"],
                       ["org", "add", "x", "--no-such-flag"]):
         run = server.admin(*arguments, check=False)
         assert run.returncode == 2 and run.stderr.strip() and not run.stdout, (arguments, run)

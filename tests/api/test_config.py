@@ -63,7 +63,7 @@ def test_a_server_started_by_its(tmp_path, how):
     server = process.Server(tmp_path, command="serve", env=env)
     try:
         server.admin("org", "add", "acme")
-        api = server.user("ann")
+        api = server.user("operator")
         api.create_stack("acme/p/dev")
         made = api.deploy("acme/p/dev", "preview", sourceContext={"git": {"repoUrl": "https://example.invalid/x.git", "branch": "main"}})
         assert made["consoleUrl"].startswith("https://slipway.example/")

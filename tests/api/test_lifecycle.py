@@ -57,7 +57,7 @@ def test_sigterm_with_a_poll_parked(own, agent):
 def test_sigterm_finishes_running_requests(own, stack):
     server = own(command="serve")
     server.admin("org", "add", "acme")
-    api = server.user("ann", role="admin")
+    api = server.user("operator", role="admin")
     path = api.create_stack(stack)
     body = b'{"version":3,"deployment":{"manifest":{"time":"2026-01-01T00:00:00Z","magic":"","version":""},"resources":[' \
            + b",".join(b'{"urn":"urn:pulumi:dev::p::t:i:T::n%d","custom":true,"type":"t:i:T","inputs":{"x":"%s"}}' % (i, b"y" * 8000) for i in range(2000)) + b"]}}"
@@ -134,7 +134,7 @@ def test_kill_of_a_server_loses_nothing_acknowledged(own, project):
     """Several clients write, the server dies in the middle, all that was answered is there."""
     server = own(command="serve")
     server.admin("org", "add", "acme")
-    api = server.user("ann", role="admin")
+    api = server.user("operator", role="admin")
     acknowledged, stop = [], threading.Event()
 
     def write(worker):
@@ -166,7 +166,7 @@ def test_kill_of_a_server_in_the_middle_of_a_deployment(own, agent, stack, repo,
     """The server comes back on the same address; the runner goes on, or the deployment ends failed: never twice, never lost."""
     server = own(command="serve", clock=clock)
     server.admin("org", "add", "acme")
-    api = server.user("ann", role="admin")
+    api = server.user("operator", role="admin")
     token = server.admin("pool", "create", "--org", "acme", "p").stdout.strip()
     repo.commit(programs.stash(project))
     api.create_stack(stack)

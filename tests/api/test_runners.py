@@ -13,7 +13,7 @@ class Site:
     def __init__(self, own, clock, *options):
         self.server = own(*options, command="serve", clock=clock)
         self.server.admin("org", "add", "acme")
-        self.api = self.server.user("ann", role="admin")
+        self.api = self.server.user("operator", role="admin")
         self.pool = self.api.post("/api/orgs/acme/agent-pools", {"name": "builders", "description": "for tests"})
 
     def stack(self, name, repo, **settings):

@@ -120,7 +120,7 @@ def test_a_server_killed_in_the_middle(node, own, tmp_path, stack, project):
     from helpers.pulumi import Pulumi
     server = own(command="serve")
     server.admin("org", "add", "acme")
-    user = server.user("ann")
+    user = server.user("operator")
     started = tmp_path / "started"
     cli = Pulumi(tmp_path, server.url, user.token, name="through")
     cli.write(programs.slow(project, 8, started)).with_node_modules()

@@ -185,23 +185,23 @@ static void users_and_tokens(void **state)
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), 0);
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), -ERR_CONFLICT);
 	assert_int_equal(identity_user_add(id, a, "acme", false, NULL, NULL, &ann, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "ann", false, "nowhere", NULL, &ann, &f->e), -ERR_NOT_FOUND);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "nowhere", NULL, &ann, &f->e), -ERR_NOT_FOUND);
 	assert_int_equal(identity_is_empty(id, &empty, &f->e), 0);
 	assert_true(empty); /* the refusal left nothing behind */
-	assert_int_equal(identity_user_add(id, a, "ann", false, "acme", NULL, &ann, &f->e), 0);
-	assert_int_equal(identity_user_add(id, a, "ann", false, NULL, NULL, &again, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "bob", false, "ann", NULL, &bob, &f->e), -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", NULL, &ann, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, NULL, NULL, &again, &f->e), -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "bob", false, "operator", NULL, &bob, &f->e), -ERR_CONFLICT);
 	assert_int_equal(identity_user_add(id, a, "bob", false, NULL, NULL, &bob, &f->e), 0);
 	/* Who is there already gets the new role. */
-	assert_int_equal(identity_user_add(id, a, "ann", false, "acme", "admin", &again, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", "admin", &again, &f->e), 0);
 	assert_string_equal(again, ann);
 	assert_int_equal(identity_token_add(id, a, "nobody", NULL, DB_NULL_INT, &token, &token_id, &f->e),
 			 -ERR_NOT_FOUND);
-	assert_int_equal(identity_token_add(id, a, "ann", "laptop", DB_NULL_INT, &token, &token_id, &f->e), 0);
+	assert_int_equal(identity_token_add(id, a, "operator", "laptop", DB_NULL_INT, &token, &token_id, &f->e), 0);
 
 	struct ask ask = { .f = f, .token = token, .org = "acme" };
 	assert_int_equal(db_read(id->db, ask_fn, &ask, &f->e), 0);
-	assert_string_equal(ask.who.user_name, "ann");
+	assert_string_equal(ask.who.user_name, "operator");
 	assert_string_equal(ask.who.token_description, "laptop");
 	assert_true(ask.who.site_admin); /* the first user */
 	assert_string_equal(ask.role, "admin");

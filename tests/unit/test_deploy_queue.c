@@ -268,7 +268,7 @@ static void one_random_move(struct fixture *f, struct model *m, unsigned *seed)
 		return;
 	case 6:
 		if ((d = pick(m, 'q', seed)) != NULL) {
-			assert_int_equal(deployment_cancel(&f->app, &f->arena, d->id, "ann", &f->e), 0);
+			assert_int_equal(deployment_cancel(&f->app, &f->arena, d->id, "operator", &f->e), 0);
 			d->state = 'e';
 		}
 		return;
@@ -375,13 +375,13 @@ static void heartbeats_keep_it_alive(void **state)
 		assert_false(cancel);
 	}
 	/* A cancel is told; a runner that does not answer it is given up soon. */
-	assert_int_equal(deployment_cancel(&f->app, &f->arena, id, "ann", &f->e), 0);
-	assert_int_equal(deployment_cancel(&f->app, &f->arena, id, "ann", &f->e), 0);
+	assert_int_equal(deployment_cancel(&f->app, &f->arena, id, "operator", &f->e), 0);
+	assert_int_equal(deployment_cancel(&f->app, &f->arena, id, "operator", &f->e), 0);
 	assert_int_equal(job_heartbeat(&f->app, &f->arena, id, 1, &cancel, &status, &f->e), 0);
 	assert_true(cancel);
 	assert_int_equal(deployment_end(&f->app, &f->arena, id, 1, DEPLOYMENT_FAILED, "signal: interrupt", &f->e), 0);
 	assert_string_equal(get(f, id).message, "cancelled by ann");
-	assert_int_equal(deployment_cancel(&f->app, &f->arena, id, "ann", &f->e), 0); /* a repeat */
+	assert_int_equal(deployment_cancel(&f->app, &f->arena, id, "operator", &f->e), 0); /* a repeat */
 }
 
 static void cancel_by_state(void **state)
@@ -392,12 +392,12 @@ static void cancel_by_state(void **state)
 	assert_status(f, queued, "skipped");
 	const char *claimed = create(f, 0, "update", NULL, false);
 	claim(f, 0, NULL);
-	assert_int_equal(deployment_cancel(&f->app, &f->arena, claimed, "ann", &f->e), 0);
+	assert_int_equal(deployment_cancel(&f->app, &f->arena, claimed, "operator", &f->e), 0);
 	assert_status(f, claimed, "failed");
 	const char *silent = create(f, 0, "update", NULL, false);
 	claim(f, 0, NULL);
 	step(f, silent, 0, "running");
-	assert_int_equal(deployment_cancel(&f->app, &f->arena, silent, "ann", &f->e), 0);
+	assert_int_equal(deployment_cancel(&f->app, &f->arena, silent, "operator", &f->e), 0);
 	assert_status(f, silent, "running");
 	clock_set_offset_us(2 * US_PER_MINUTE);
 	tick(f);
@@ -406,7 +406,7 @@ static void cancel_by_state(void **state)
 	claim(f, 0, NULL);
 	step(f, done, 0, "running");
 	assert_int_equal(deployment_end(&f->app, &f->arena, done, 1, DEPLOYMENT_SUCCEEDED, "", &f->e), 0);
-	assert_int_equal(deployment_cancel(&f->app, &f->arena, done, "ann", &f->e), -ERR_NOT_FOUND);
+	assert_int_equal(deployment_cancel(&f->app, &f->arena, done, "operator", &f->e), -ERR_NOT_FOUND);
 }
 
 static void the_time_limit(void **state)
