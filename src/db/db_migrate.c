@@ -94,7 +94,7 @@ static int apply_next(struct db_conn *c, const struct db_migration *list, size_t
 	if (!ours && (rc = db_conn_exec(c, own_table, e)) < 0)
 		return rc;
 
-	size_t applied;
+	size_t applied = 0;
 	rc = check_recorded(c, list, count, &applied, e);
 	if (rc < 0)
 		return rc;
