@@ -178,23 +178,23 @@ static void users_and_tokens(void **state)
 	struct fixture *f = *state;
 	struct identity *id = &f->identity;
 	struct arena *a = &f->arena;
-	const char *ann, *bob, *org, *token, *token_id, *again;
+	const char *first, *second, *org, *token, *token_id, *again;
 	bool empty = false;
 	assert_int_equal(identity_is_empty(id, &empty, &f->e), 0);
 	assert_true(empty);
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), 0);
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "acme", false, NULL, NULL, &ann, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "operator", false, "nowhere", NULL, &ann, &f->e), -ERR_NOT_FOUND);
+	assert_int_equal(identity_user_add(id, a, "acme", false, NULL, NULL, &first, &f->e), -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "nowhere", NULL, &first, &f->e), -ERR_NOT_FOUND);
 	assert_int_equal(identity_is_empty(id, &empty, &f->e), 0);
 	assert_true(empty); /* the refusal left nothing behind */
-	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", NULL, &ann, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", NULL, &first, &f->e), 0);
 	assert_int_equal(identity_user_add(id, a, "operator", false, NULL, NULL, &again, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "bob", false, "operator", NULL, &bob, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "bob", false, NULL, NULL, &bob, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "second", false, "operator", NULL, &second, &f->e), -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "second", false, NULL, NULL, &second, &f->e), 0);
 	/* Who is there already gets the new role. */
 	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", "admin", &again, &f->e), 0);
-	assert_string_equal(again, ann);
+	assert_string_equal(again, first);
 	assert_int_equal(identity_token_add(id, a, "nobody", NULL, DB_NULL_INT, &token, &token_id, &f->e),
 			 -ERR_NOT_FOUND);
 	assert_int_equal(identity_token_add(id, a, "operator", "laptop", DB_NULL_INT, &token, &token_id, &f->e), 0);
@@ -210,11 +210,11 @@ static void users_and_tokens(void **state)
 	assert_int_equal(identity_org_key(id, &ask.found, &key, &f->e), 0);
 	assert_int_equal(identity_org_key(id, &ask.found, &key2, &f->e), 0);
 	assert_memory_equal(key.bytes, key2.bytes, CRYPTO_KEY_BYTES);
-	ask.found.id = bob; /* a key moved to another owner does not open */
+	ask.found.id = second; /* a key moved to another owner does not open */
 	assert_int_equal(identity_org_key(id, &ask.found, &key, &f->e), -ERR_INTERNAL);
 
-	assert_int_equal(identity_token_add(id, a, "bob", NULL, clock_now_us() + US_PER_HOUR, &token, &token_id, &f->e),
-			 0);
+	assert_int_equal(
+		identity_token_add(id, a, "second", NULL, clock_now_us() + US_PER_HOUR, &token, &token_id, &f->e), 0);
 	ask = (struct ask){ .f = f, .token = token, .org = "acme" };
 	assert_int_equal(db_read(id->db, ask_fn, &ask, &f->e), 0);
 	assert_false(ask.who.site_admin);

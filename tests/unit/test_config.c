@@ -136,7 +136,7 @@ static void environment(void **state)
 	setenv("SLIPWAY_ROLE", "king", 1); /* a matter of one call: not read at all */
 	assert_int_equal(READ(f, COMMAND_SERVE, "--data", f->dir), 0);
 	assert_int_equal(f->config.times.lease_us, 7 * US_PER_MINUTE);
-	assert_int_equal(READ(f, COMMAND_USER_ADD, "bob"), 0);
+	assert_int_equal(READ(f, COMMAND_USER_ADD, "operator"), 0);
 	setenv("SLIPWAY_LEASE", "seven", 1);
 	assert_int_equal(READ(f, COMMAND_SERVE, "--data", f->dir), -ERR_USAGE);
 	assert_non_null(strstr(f->e.message, "SLIPWAY_LEASE"));

@@ -380,7 +380,7 @@ static void heartbeats_keep_it_alive(void **state)
 	assert_int_equal(job_heartbeat(&f->app, &f->arena, id, 1, &cancel, &status, &f->e), 0);
 	assert_true(cancel);
 	assert_int_equal(deployment_end(&f->app, &f->arena, id, 1, DEPLOYMENT_FAILED, "signal: interrupt", &f->e), 0);
-	assert_string_equal(get(f, id).message, "cancelled by ann");
+	assert_string_equal(get(f, id).message, "cancelled by operator");
 	assert_int_equal(deployment_cancel(&f->app, &f->arena, id, "operator", &f->e), 0); /* a repeat */
 }
 
