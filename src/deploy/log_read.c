@@ -183,6 +183,33 @@ static int read_one_step(struct db_conn *c, struct reading *r, bool over, bool *
 	return rc;
 }
 
+/* Whether the log's last line says already why the deployment ended. */
+static int is_told(struct db_conn *c, struct reading *r, bool *ret, struct err *e)
+{
+	size_t i = r->step_count;
+	*ret = false;
+	while (i > 0 && r->steps[i - 1].line_count == 0)
+		i--;
+	if (i == 0 || r->d.log_removed_us != DB_NULL_INT)
+		return 0;
+	const struct step_list_row *s = &r->steps[i - 1];
+	struct log_chunk_tail_in in = { .deployment_id = r->id, .step = s->step, .before = s->line_count, .n = 1 };
+	struct log_chunk_tail_row *row;
+	size_t count;
+	struct json chunk, item, last = JSON_ABSENT;
+	struct str text;
+	int rc = q_log_chunk_tail(c, r->arena, &in, &row, &count, e);
+	if (rc < 0 || count == 0)
+		return rc;
+	rc = open_chunk(r->arena, row[0].body, &chunk, e);
+	if (rc < 0)
+		return rc;
+	json_foreach(item, chunk)
+		last = json_get(item, "l");
+	*ret = json_string(last, r->arena, &text) && memmem(text.p, text.n, r->d.message, strlen(r->d.message)) != NULL;
+	return 0;
+}
+
 static int stream_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct reading *r = arg;
@@ -208,10 +235,13 @@ static int stream_fn(struct db_conn *c, void *arg, struct err *e)
 		int64_t t_us = r->d.ended_us == DB_NULL_INT ? r->d.modified_us : r->d.ended_us;
 		if (r->d.log_removed_us != DB_NULL_INT)
 			rc = add_text(r, t_us, "The log was kept for its time and then removed.\n", e);
+		bool told = !r->d.message[0];
+		if (rc == 0 && !told)
+			rc = is_told(c, r, &told, e);
 		const char *message = arena_printf(r->arena, "%s\n", r->d.message);
 		if (rc == 0 && !message)
 			return err_nomem(e);
-		return rc < 0 || !r->d.message[0] ? rc : add_text(r, t_us, message, e);
+		return rc < 0 || told ? rc : add_text(r, t_us, message, e);
 	}
 	r->page->next_token = arena_printf(r->arena, "0.%" PRId64 ".%" PRId64, r->step, r->offset);
 	return r->page->next_token ? 0 : err_nomem(e);
