@@ -59,20 +59,49 @@ static void write_others(struct json_writer *w, struct json deployment, struct a
 	}
 }
 
+static bool is_known_feature(struct json name)
+{
+	for (int f = 0; f < FEATURE_COUNT; f++)
+		if (json_string_is(name, deployment_feature_names[f]))
+			return true;
+	return false;
+}
+
+static bool has_unknown_features(struct json features)
+{
+	struct json name;
+	json_foreach(name, features)
+		if (!is_known_feature(name))
+			return true;
+	return false;
+}
+
+/* Features of the resources at hand, and those that the base declared and we do not know: a newer engine needs them, and
+ * an older one must go on refusing what it would corrupt. */
+static void write_features(const struct generated *g, struct json base, struct json_writer *w)
+{
+	struct json name;
+	jw_key(w, "features");
+	jw_array(w);
+	for (int f = 0; f < FEATURE_COUNT; f++)
+		if (g->features & 1u << f)
+			jw_string(w, deployment_feature_names[f]);
+	json_foreach(name, base)
+		if (!is_known_feature(name))
+			jw_raw(w, name);
+	jw_array_end(w);
+}
+
 static void write_document(struct replayer *r, const struct generated *g, const struct replay_input *in,
 			   struct json_writer *w)
 {
 	struct json extensions = replay_extensions(r);
 	jw_object(w);
-	jw_kv_int(w, "version", g->features ? 4 : 3);
-	if (g->features) {
-		jw_key(w, "features");
-		jw_array(w);
-		for (int f = 0; f < FEATURE_COUNT; f++)
-			if (g->features & 1u << f)
-				jw_string(w, deployment_feature_names[f]);
-		jw_array_end(w);
-	}
+	struct json base_features = json_get(in->base, "features");
+	bool features = g->features || has_unknown_features(base_features);
+	jw_kv_int(w, "version", features ? 4 : 3);
+	if (features)
+		write_features(g, base_features, w);
 	jw_key(w, "deployment");
 	jw_object(w);
 	write_manifest(r, w, in->engine_version, in->now_us);

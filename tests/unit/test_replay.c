@@ -306,6 +306,12 @@ static void test_features(void **state)
 		       R("a", ",'snippetID':'s','resourceHooks':{'x':['y']},'replaceWith':['u'],'extensionRef':'e'"),
 		       "['extensionParameterization','hooks','replaceWith','snippets-prototype']");
 	check_features("{'version':4,'features':['byteString'],'deployment':{}}", R("a", ""), "['byteString']");
+	/* What a newer engine declared stays, although nobody here knows it. */
+	check_features("{'version':4,'features':['fromTheFuture'],'deployment':{}}", R("a", ",'taint':true"),
+		       "['taint','fromTheFuture']");
+	check_features("{'version':4,'features':['fromTheFuture'],'deployment':{}}", R("a", ""), "['fromTheFuture']");
+	/* A known one comes from the resources alone. */
+	check_features("{'version':4,'features':['taint'],'deployment':{}}", R("a", ""), NULL);
 	struct json root =
 		result_of(NULL, "[{'kind':1,'operationID':1,'requiresByteString':true,'state':" R("a", "") "}]");
 	assert_text(json_get(root, "features"), "['byteString']");
