@@ -45,9 +45,18 @@ static int put_fn(struct db_conn *c, void *arg, struct err *e)
 static int note_event(struct put *p, struct json event, struct err *e)
 {
 	int64_t sequence;
+	struct json number = JSON_ABSENT, summary = JSON_ABSENT, key, value;
 	if (json_type(event) != JSON_OBJECT)
 		return err_set(e, ERR_BAD_REQUEST, "/events/%lld: must be an object", (long long)p->row.event_count);
-	if (!json_int64(json_get(event, "sequence"), &sequence) || sequence < 0)
+	/* One walk: an event of a resource holds its whole state, old and new. */
+	struct json_iter it = json_iter_start(event);
+	while (json_next(&it, &key, &value)) {
+		if (json_string_is(key, "sequence"))
+			number = value;
+		else if (json_string_is(key, "summaryEvent"))
+			summary = value;
+	}
+	if (!json_int64(number, &sequence) || sequence < 0)
 		return err_set(e, ERR_BAD_REQUEST, "/events/%lld/sequence: must be an integer of at least 0",
 			       (long long)p->row.event_count);
 	if (p->row.event_count == 0 || sequence < p->row.first_sequence)
@@ -55,7 +64,7 @@ static int note_event(struct put *p, struct json event, struct err *e)
 	if (p->row.event_count == 0 || sequence > p->row.last_sequence)
 		p->row.last_sequence = sequence;
 	p->row.event_count++;
-	struct json changes = json_path(event, "summaryEvent", "resourceChanges", NULL);
+	struct json changes = json_get(summary, "resourceChanges");
 	if (json_type(changes) == JSON_OBJECT)
 		p->changes = str_dup(p->a, json_text(changes));
 	return 0;
@@ -84,11 +93,12 @@ int event_api_add_batch(struct request *r, struct response *w, struct err *e)
 	struct put p = put_init(r);
 	struct json body, event;
 	int rc = request_json(r, false, &body, e);
-	if (rc == 0 && json_type(json_get(body, "events")) != JSON_ARRAY)
-		rc = err_set(e, ERR_BAD_REQUEST, "/events: must be an array");
 	if (rc < 0)
 		return rc;
-	json_foreach(event, json_get(body, "events"))
+	struct json events = json_get(body, "events");
+	if (json_type(events) != JSON_ARRAY)
+		return err_set(e, ERR_BAD_REQUEST, "/events: must be an array");
+	json_foreach(event, events)
 		if ((rc = note_event(&p, event, e)) < 0)
 			return rc;
 	p.row.body = r->body_gzip;
