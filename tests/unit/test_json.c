@@ -298,6 +298,9 @@ static void walking(void **state)
 	assert_false(json_next(&it, &key, &v));
 }
 
+#define DIGITS_50 "01234567890123456789012345678901234567890123456789"
+#define DIGITS_200 DIGITS_50 DIGITS_50 DIGITS_50 DIGITS_50
+
 /* Skipping by blocks against every alignment: a value with each kind of trap, pushed through the blocks of 64 byte by
  * byte, must end at the same place. */
 static void skipping_at_every_offset(void **state)
@@ -311,6 +314,8 @@ static void skipping_at_every_offset(void **state)
 		("[\"\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\"
 		 "\\\\\\\\\\\\\\\"]\"]"),
 		"[{\"k\":\"0123456789012345678901234567890123456789012345678901234567890123456789{\"},[\"[\"]]",
+		/* Strings longer than two blocks, with their traps at the end. */
+		("{\"a\":\"" DIGITS_200 "\\\\\",\"b\":\"" DIGITS_200 "\\\"}\",\"c\":[\"" DIGITS_200 "]\\\\\\\"\"]}"),
 		"\"}]\\\"\"",
 		"-12.5e3",
 		"true",
