@@ -133,6 +133,37 @@ int gzip_decompress(struct str in, size_t max, struct buf *out, struct err *e)
 	return give_up(out, rc < 0 ? start : out->len, rc);
 }
 
+int gzip_decompress_arena(struct str in, size_t max, struct arena *a, struct str *ret, struct err *e)
+{
+	size_t size = in.n >= 18 ? claimed_size(in) : 0;
+	if (size > 0 && size <= max && size / DEFLATE_RATIO_MAX <= in.n) {
+		struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
+		char *p = d ? arena_alloc(a, size + 1) : NULL;
+		size_t used = 0, n = 0;
+		bool whole = p &&
+			     libdeflate_gzip_decompress_ex(d, in.p, in.n, p, size, &used, &n) == LIBDEFLATE_SUCCESS &&
+			     used == in.n && n == size;
+		libdeflate_free_decompressor(d);
+		if (!p)
+			return err_nomem(e);
+		if (whole) {
+			p[n] = '\0';
+			*ret = (struct str){ p, n };
+			return 0;
+		}
+	}
+	_cleanup_buf_ struct buf b;
+	buf_init(&b, max);
+	int rc = gzip_decompress(in, max, &b, e);
+	if (rc < 0)
+		return rc;
+	char *copy = arena_strndup(a, b.data ? b.data : "", b.len);
+	if (!copy)
+		return err_nomem(e);
+	*ret = (struct str){ copy, b.len };
+	return 0;
+}
+
 int zstd_compress(struct str in, int level, struct buf *out, struct err *e)
 {
 	if (buf_failed(out))

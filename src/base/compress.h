@@ -15,6 +15,8 @@ int gzip_compress(struct str in, int level, struct buf *out, struct err *e);
 /* Whole documents. Several members one behind the other are one text, as RFC 1952 says; empty input is an error, and
  * so is anything behind the last member. */
 int gzip_decompress(struct str in, size_t max, struct buf *out, struct err *e);
+/* The same into the arena, without a copy where the trailer tells the truth about the size. A NUL follows the text. */
+int gzip_decompress_arena(struct str in, size_t max, struct arena *a, struct str *ret, struct err *e);
 
 /* level: 1 to 19. */
 int zstd_compress(struct str in, int level, struct buf *out, struct err *e);

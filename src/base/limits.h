@@ -23,6 +23,9 @@
 #define HTTP_DRAIN_BYTES (64 * MIB)
 /* Up to this a spooled body stays in memory, beyond it goes to an unlinked file. */
 #define HTTP_SPOOL_MEMORY_BYTES (1 * MIB)
+/* The same for what a body inflates to: held until the answer is on its way. Pages of a file cost several times as much
+ * processor time as memory, and a batch of events of an ordinary update is larger than the limit above. */
+#define HTTP_INFLATED_MEMORY_BYTES (4 * MIB)
 /* Answers built in memory. */
 #define HTTP_RESPONSE_BYTES (1024 * MIB)
 /* One append of log lines by a runner. */

@@ -1,7 +1,7 @@
 /*
- * body.c: a body on its way in. Up to HTTP_SPOOL_MEMORY_BYTES lie in memory; a larger one goes piece by piece to an
- * unlinked file, which is mapped in the end. The event thread only copies into memory (spool_take); the file is
- * written by workers.
+ * body.c: a body on its way in. Up to its spool's maximum lies in memory (HTTP_SPOOL_MEMORY_BYTES as it came,
+ * HTTP_INFLATED_MEMORY_BYTES inflated); a larger one goes piece by piece to an unlinked file, which is mapped in the end.
+ * The event thread only copies into memory (spool_take); the file is written by workers.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +18,10 @@
 /* Deflate cannot shrink further than about 1032 to 1; a size field that claims more is a lie. */
 #define DEFLATE_RATIO_MAX 1040
 
-void spool_init(struct spool *s)
+void spool_init(struct spool *s, size_t memory_bytes)
 {
 	*s = (struct spool){ .fd = -1 };
-	buf_init(&s->memory, HTTP_SPOOL_MEMORY_BYTES);
+	buf_init(&s->memory, memory_bytes);
 }
 
 static void drop_file(struct spool *s)

@@ -43,8 +43,8 @@ struct exchange *exchange_new(struct http_server *s)
 		}
 		arena_init(&x->arena, 0);
 		arena_init(&x->run_arena, 0);
-		spool_init(&x->spool);
-		spool_init(&x->inflated);
+		spool_init(&x->spool, HTTP_SPOOL_MEMORY_BYTES);
+		spool_init(&x->inflated, HTTP_INFLATED_MEMORY_BYTES);
 		response_init(&x->response, x);
 	}
 	x->server = s;

@@ -58,7 +58,7 @@ struct spool {
 	void *map; /* after spool_finish() of a file */
 };
 
-void spool_init(struct spool *s);
+void spool_init(struct spool *s, size_t memory_bytes);
 void spool_done(struct spool *s);
 void spool_reset(struct spool *s); /* empty again; keeps a small memory buffer */
 /* Takes up to n bytes; returns how many fitted. Less than n means: spool_flush() on a thread that may block. */

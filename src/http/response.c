@@ -13,7 +13,7 @@ void response_init(struct response *w, struct exchange *x)
 	w->headers_end = &w->headers;
 	buf_init(&w->json, HTTP_RESPONSE_BYTES);
 	buf_init(&w->copy, HTTP_RESPONSE_BYTES);
-	spool_init(&w->plain);
+	spool_init(&w->plain, HTTP_SPOOL_MEMORY_BYTES);
 }
 
 void response_done(struct response *w)

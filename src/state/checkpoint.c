@@ -21,12 +21,7 @@ static int take(struct buf *b, struct arena *a, struct str *ret, struct err *e)
 
 int document_inflate(struct arena *a, struct str gzip, struct str *ret_text, struct err *e)
 {
-	_cleanup_buf_ struct buf b;
-	buf_init(&b, HTTP_DOCUMENT_BODY_BYTES * 2);
-	int rc = gzip_decompress(gzip, HTTP_DOCUMENT_BODY_BYTES * 2, &b, e);
-	if (rc < 0)
-		return rc;
-	return take(&b, a, ret_text, e);
+	return gzip_decompress_arena(gzip, HTTP_DOCUMENT_BODY_BYTES * 2, a, ret_text, e);
 }
 
 int document_deflate(struct arena *a, struct str text, struct str *ret_gzip, struct err *e)

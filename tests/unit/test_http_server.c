@@ -482,8 +482,16 @@ static int post(const char *path, const char *token, struct str body, bool gzip,
 
 static void test_large_bodies(void **state)
 {
-	static const size_t sizes[] = { 1,	     65535,	      65536,   65537,  70 * 1024,
-					1024 * 1024, 1024 * 1024 + 1, 5000000, 8388608 };
+	static const size_t sizes[] = { 1,
+					65535,
+					65536,
+					65537,
+					70 * 1024,
+					1024 * 1024,
+					1024 * 1024 + 1,
+					4 * 1024 * 1024,
+					4 * 1024 * 1024 + 1,
+					8388608 };
 	char *text = pattern(8388608);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		for (int gzip = 0; gzip < 2; gzip++) {
@@ -522,11 +530,11 @@ static void test_no_spool(void **state)
 	spool_dir = NULL;
 	_cleanup_arena_ struct arena a;
 	arena_init(&a, 0);
-	char *text = pattern(3000000);
+	char *text = pattern(6000000);
 	struct str got;
 	assert_int_equal(post("/sum", NULL, (struct str){ text, 3000000 }, false, &a, &got), 500);
-	assert_int_equal(post("/sum", NULL, (struct str){ text, 3000000 }, true, &a, &got), 500);
-	assert_int_equal(post("/sum", NULL, (struct str){ text, 1000000 }, true, &a, &got), 200);
+	assert_int_equal(post("/sum", NULL, (struct str){ text, 6000000 }, true, &a, &got), 500);
+	assert_int_equal(post("/sum", NULL, (struct str){ text, 3000000 }, true, &a, &got), 200);
 	free(text);
 }
 
