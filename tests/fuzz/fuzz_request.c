@@ -98,8 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct exchange x = { .fd = -1 };
 	arena_init(&x.arena, 16 * MIB);
 	x.rq.arena = &x.arena;
-	spool_init(&x.spool);
-	spool_init(&x.inflated);
+	spool_init(&x.spool, HTTP_SPOOL_MEMORY_BYTES);
+	spool_init(&x.inflated, HTTP_INFLATED_MEMORY_BYTES);
 	response_init(&x.response, &x);
 
 	struct str rest = { (const char *)data, size }, query;
