@@ -102,19 +102,10 @@ static int get(struct db_conn *c, struct arena *a, const char *id, struct deploy
 
 /* --- create --- */
 
-struct create {
-	const struct deployment_new *n;
-	struct arena *arena;
-	const char *id;
-	int64_t now_us;
-	int64_t version;
-};
-
-static int create_fn(struct db_conn *c, void *arg, struct err *e)
+int deployment_add(struct db_conn *c, struct arena *a, const struct deployment_new *n, const char *id, int64_t now_us,
+		   int64_t *ret_version, struct err *e)
 {
-	struct create *k = arg;
-	const struct deployment_new *n = k->n;
-	struct deployment_insert_in in = { .id = k->id,
+	struct deployment_insert_in in = { .id = id,
 					   .org_id = n->org_id,
 					   .stack_id = n->stack_id,
 					   .operation = n->operation,
@@ -124,35 +115,25 @@ static int create_fn(struct db_conn *c, void *arg, struct err *e)
 					   .skip_intermediate = n->skip_intermediate,
 					   .initiator = n->initiator ? n->initiator : "",
 					   .user_id = n->user_id,
-					   .now_us = k->now_us };
+					   .now_us = now_us };
 	struct deployment_insert_row out;
 	struct deployment_get_row d;
-	int rc = q_deployment_insert(c, k->arena, &in, &out, e);
+	int rc = q_deployment_insert(c, a, &in, &out, e);
 	if (rc > 0)
-		rc = get(c, k->arena, k->id, &d, e);
+		rc = get(c, a, id, &d, e);
 	if (rc == 0)
 		return err_set(e, ERR_INTERNAL, "the new deployment is not there");
 	if (rc < 0)
 		return rc;
-	k->version = out.version;
+	*ret_version = out.version;
 	return put_event(c, "deployment.queued", &d, d.status, "", e);
 }
 
-int deployment_create(struct app *app, struct arena *a, const struct deployment_new *n, const char **ret_id,
-		      int64_t *ret_version, struct err *e)
+void deployment_queued(struct app *app, struct arena *a, const char *org_id, const char *stack_id)
 {
-	struct create k = { .n = n, .arena = a, .id = id_new_arena(a), .now_us = clock_now_us() };
-	if (!k.id)
-		return err_nomem(e);
-	int rc = db_write(app->db, create_fn, &k, e);
-	if (rc < 0)
-		return rc;
-	queue_wake_stack(app, a, n->org_id, n->stack_id);
+	queue_wake_stack(app, a, org_id, stack_id);
 	if (app->poke)
 		app->poke(app);
-	*ret_id = k.id;
-	*ret_version = k.version;
-	return 0;
 }
 
 /* --- ends --- */

@@ -54,9 +54,11 @@ struct deployment_new {
 	const char *initiator;
 	const char *user_id; /* NULL: automatic trigger */
 };
-/* Queues it, and wakes an agent when it may run now. */
-int deployment_create(struct app *app, struct arena *a, const struct deployment_new *n, const char **ret_id,
-		      int64_t *ret_version, struct err *e);
+/* Inside of the caller's transaction: queues it under `id`. deployment_queued() follows when that is committed. */
+int deployment_add(struct db_conn *c, struct arena *a, const struct deployment_new *n, const char *id, int64_t now_us,
+		   int64_t *ret_version, struct err *e);
+/* Wakes an agent when something of the stack may run now. */
+void deployment_queued(struct app *app, struct arena *a, const char *org_id, const char *stack_id);
 
 /* Inside of the caller's transaction: leaves the queue. */
 int deployment_skip(struct db_conn *c, struct arena *a, const struct deployment_get_row *d, const char *message,

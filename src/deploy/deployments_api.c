@@ -2,106 +2,34 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/id.h"
 #include "base/limits.h"
+#include "deploy/deployment_request.h"
 #include "deploy/deployments_api.h"
-#include "deploy/pool.h"
 #include "deploy/queue.h"
-#include "deploy/settings.h"
 
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
 
 #define INITIATOR_MAX 100
 
+/* For the reference: read by deployment_request_read. */
 struct create_deployment {
-	const char *operation;
-	bool inherit;
-	struct json settings[6]; /* decoded by settings_read */
+	struct json members[8];
 };
 const struct field create_deployment_fields[] = {
-	FIELD(struct create_deployment, operation, "operation", FIELD_STRING,
+	FIELD(struct create_deployment, members[0], "operation", FIELD_JSON,
 	      .doc = "update, preview, refresh, destroy, detect-drift or remediate-drift"),
-	FIELD(struct create_deployment, inherit, "inheritSettings", FIELD_BOOL,
+	FIELD(struct create_deployment, members[1], "inheritSettings", FIELD_JSON,
 	      .doc = "merge the request over the saved settings of the stack (default), or do without them"),
-	FIELD(struct create_deployment, settings[0], "sourceContext", FIELD_JSON),
-	FIELD(struct create_deployment, settings[1], "operationContext", FIELD_JSON),
-	FIELD(struct create_deployment, settings[2], "executorContext", FIELD_JSON),
-	FIELD(struct create_deployment, settings[3], "gitHub", FIELD_JSON),
-	FIELD(struct create_deployment, settings[4], "cacheOptions", FIELD_JSON),
-	FIELD(struct create_deployment, settings[5], "agentPoolID", FIELD_JSON, .doc = "null: the default pool"),
+	FIELD(struct create_deployment, members[2], "sourceContext", FIELD_JSON),
+	FIELD(struct create_deployment, members[3], "operationContext", FIELD_JSON),
+	FIELD(struct create_deployment, members[4], "executorContext", FIELD_JSON),
+	FIELD(struct create_deployment, members[5], "gitHub", FIELD_JSON),
+	FIELD(struct create_deployment, members[6], "cacheOptions", FIELD_JSON),
+	FIELD(struct create_deployment, members[7], "agentPoolID", FIELD_JSON, .doc = "null: the default pool"),
 	FIELD_END
 };
-
-struct creating {
-	struct arena *arena;
-	const char *stack_id;
-	bool saved;
-	struct settings_get_row row;
-};
-
-static int saved_fn(struct db_conn *c, void *arg, struct err *e)
-{
-	struct creating *k = arg;
-	struct settings_get_in in = { .stack_id = k->stack_id };
-	int rc = q_settings_get(c, k->arena, &in, &k->row, e);
-	k->saved = rc > 0;
-	return rc < 0 ? rc : 0;
-}
-
-static int check_operation(struct json body, struct create_deployment *b, struct arena *a, struct err *e)
-{
-	struct json nested = json_path(body, "operationContext", "operation", NULL);
-	*b = (struct create_deployment){ .inherit = true };
-	int rc = fields_decode(body, create_deployment_fields, b, a, NULL, e);
-	if (rc < 0)
-		return rc;
-	if (!json_is_null(nested) && !json_string_is(nested, ""))
-		return err_set(e, ERR_BAD_REQUEST, "operation must only be set at the top level");
-	if (!b->operation || !b->operation[0])
-		return err_set(e, ERR_BAD_REQUEST, "Missing top level required field 'operation'");
-	for (size_t i = 0; deployment_operations[i]; i++)
-		if (streq(b->operation, deployment_operations[i]))
-			return 0;
-	return err_set(e, ERR_BAD_REQUEST,
-		       "/operation: must be one of update, preview, refresh, destroy, detect-drift, remediate-drift");
-}
-
-static int merge_settings(struct request *r, struct response *w, struct json body, bool inherit, struct creating *k,
-			  struct settings_input *input, struct json *ret, struct err *e)
-{
-	_cleanup_secrets_key_ struct secrets_key key;
-	struct json stored = JSON_ABSENT;
-	int rc = secrets_key_load(app_of(r), r->arena, k->stack_id, &key, e);
-	if (rc == 0)
-		rc = db_read(app_of(r)->db, saved_fn, k, e);
-	if (rc == 0 && k->saved)
-		rc = json_check(str_of(k->row.document), &stored, e);
-	if (rc < 0)
-		return rc;
-	struct ignored_fields ig;
-	ignored_fields_init(&ig);
-	rc = settings_read(body, stored, &key, SETTINGS_CREATE, r->arena, &ig, input, e);
-	if (rc == 0)
-		rc = request_note_ignored(r, w, &ig, e);
-	ignored_fields_done(&ig);
-	if (rc == 0)
-		rc = settings_merge(inherit ? stored : JSON_ABSENT, input->patch, r->arena, ret, e);
-	return rc < 0 ? rc : settings_check(*ret, e);
-}
-
-static int choose_pool(struct request *r, const struct settings_input *input, const char *inherited, const char **ret,
-		       struct err *e)
-{
-	*ret = input->pool == POOL_INHERIT ? inherited : input->pool == POOL_NAMED ? input->pool_id : NULL;
-	if (!*ret)
-		return 0;
-	bool known;
-	int rc = pool_exists(app_of(r), r->arena, request_access(r)->org.id, *ret, &known, e);
-	if (rc == 0 && !known)
-		return err_set(e, ERR_BAD_REQUEST,
-			       "the agent pool specified in the deployment settings does not exist");
-	return rc;
-}
 
 static const char *initiator(struct request *r)
 {
@@ -109,52 +37,61 @@ static const char *initiator(struct request *r)
 	return given ? arena_strndup(r->arena, given, strnlen(given, INITIATOR_MAX)) : "";
 }
 
+struct creating {
+	struct arena *arena;
+	struct deployment_request request;
+	struct deployment_origin from;
+	const char *id;
+	int64_t now_us;
+	int64_t version;
+};
+
+static int create_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct creating *k = arg;
+	return deployment_request_queue(c, k->arena, &k->request, &k->from, k->id, k->now_us, &k->version, e);
+}
+
+static int read_request(struct request *r, struct response *w, struct deployment_request *ret, struct err *e)
+{
+	const struct access *access = request_access(r);
+	struct ignored_fields ig;
+	struct json body;
+	int rc = request_json(r, false, &body, e);
+	if (rc < 0)
+		return rc;
+	ignored_fields_init(&ig);
+	rc = deployment_request_read(app_of(r), r->arena, access->org.id, access->stack_id, body, &ig, ret, e);
+	if (rc == 0)
+		rc = request_note_ignored(r, w, &ig, e);
+	ignored_fields_done(&ig);
+	return rc;
+}
+
 int deploy_create(struct request *r, struct response *w, struct err *e)
 {
 	struct access *access = request_access(r);
-	struct creating k = { .arena = r->arena, .stack_id = access->stack_id };
-	struct create_deployment b;
-	struct settings_input input;
-	struct json body, settings;
-	const char *pool_id = NULL, *id;
-	int64_t version;
-	int rc = request_json(r, false, &body, e);
+	struct creating k = { .arena = r->arena,
+			      .from = { .org_id = access->org.id,
+					.stack_id = access->stack_id,
+					.initiator = initiator(r),
+					.user_id = access->who.user_id },
+			      .id = id_new_arena(r->arena),
+			      .now_us = clock_now_us() };
+	int rc = read_request(r, w, &k.request, e);
 	if (rc == 0)
-		rc = check_operation(body, &b, r->arena, e);
-	if (rc == 0)
-		rc = merge_settings(r, w, body, b.inherit, &k, &input, &settings, e);
-	if (rc == 0)
-		rc = choose_pool(r, &input, b.inherit && k.saved ? k.row.pool_id : NULL, &pool_id, e);
+		rc = k.id ? db_write(app_of(r)->db, create_fn, &k, e) : err_nomem(e);
 	if (rc < 0)
 		return rc;
-	/* With settings of the stack the program may be somewhere that we do not know of; the run's log will say. */
-	if (!k.saved && !settings_has_source(settings))
-		return err_set(e, ERR_BAD_REQUEST,
-			       "the stack has no deployment settings, and the request has no source to deploy: "
-			       "set sourceContext.git.repoUrl");
-	struct deployment_new n = {
-		.org_id = access->org.id,
-		.stack_id = access->stack_id,
-		.operation = b.operation,
-		.pool_id = pool_id,
-		.settings = settings.p, /* NUL-terminated by settings_merge */
-		.inherit_settings = b.inherit,
-		.skip_intermediate = json_is_true(
-			json_path(settings, "operationContext", "options", "skipIntermediateDeployments", NULL)),
-		.initiator = initiator(r),
-		.user_id = access->who.user_id,
-	};
-	rc = deployment_create(app_of(r), r->arena, &n, &id, &version, e);
-	if (rc < 0)
-		return rc;
+	deployment_queued(app_of(r), r->arena, access->org.id, access->stack_id);
 	response_status(w, 202);
 	struct json_writer *j = response_json(w);
 	jw_object(j);
-	jw_kv_string(j, "id", id);
+	jw_kv_string(j, "id", k.id);
 	jw_kv_string(j, "consoleUrl",
 		     deployment_url(app_of(r), r->arena, access->org.name, access->stack_project, access->stack_name,
-				    version));
-	jw_kv_int(j, "version", version);
+				    k.version));
+	jw_kv_int(j, "version", k.version);
 	jw_object_end(j);
 	return 0;
 }

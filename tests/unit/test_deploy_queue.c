@@ -85,6 +85,19 @@ static int teardown(void **state)
 	return 0;
 }
 
+struct adding {
+	struct fixture *f;
+	const struct deployment_new *n;
+	const char *id;
+	int64_t version;
+};
+
+static int add_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct adding *k = arg;
+	return deployment_add(c, &k->f->arena, k->n, k->id, clock_now_us(), &k->version, e);
+}
+
 static const char *create(struct fixture *f, int stack, const char *operation, const char *pool, bool skip)
 {
 	struct deployment_new n = { .org_id = f->org[stack % ORGS],
@@ -93,11 +106,11 @@ static const char *create(struct fixture *f, int stack, const char *operation, c
 				    .pool_id = pool,
 				    .settings = "{}",
 				    .skip_intermediate = skip };
-	const char *id;
-	int64_t version;
-	if (deployment_create(&f->app, &f->arena, &n, &id, &version, &f->e) < 0)
+	struct adding k = { .f = f, .n = &n, .id = id_new_arena(&f->arena) };
+	if (db_write(f->app.db, add_fn, &k, &f->e) < 0)
 		fail_msg("create: %s", f->e.message);
-	return id;
+	deployment_queued(&f->app, &f->arena, n.org_id, n.stack_id);
+	return k.id;
 }
 
 /* NULL: nothing there. */
