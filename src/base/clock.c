@@ -103,3 +103,80 @@ char *clock_plain(struct arena *a, int64_t us)
 	return arena_printf(a, "%04d-%02d-%02d %02d:%02d:%02d.%03d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
 			    tm.tm_hour, tm.tm_min, tm.tm_sec, rest / 1000);
 }
+
+/* `n` digits into *ret; advances. */
+static bool digits(struct str *s, size_t n, int *ret)
+{
+	int v = 0;
+	if (s->n < n)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (s->p[i] < '0' || s->p[i] > '9')
+			return false;
+		v = v * 10 + (s->p[i] - '0');
+	}
+	*s = (struct str){ s->p + n, s->n - n };
+	*ret = v;
+	return true;
+}
+
+static bool skip(struct str *s, const char *any_of)
+{
+	if (s->n == 0 || !strchr(any_of, s->p[0]) || s->p[0] == '\0')
+		return false;
+	*s = (struct str){ s->p + 1, s->n - 1 };
+	return true;
+}
+
+/* ".123456789": digits behind the sixth count for nothing. */
+static bool fraction(struct str *s, int *ret_us)
+{
+	int us = 0, digit;
+	size_t n = 0;
+	if (!skip(s, "."))
+		return true;
+	for (; digits(s, 1, &digit); n++)
+		if (n < 6)
+			us = us * 10 + digit;
+	for (size_t i = n; i < 6; i++)
+		us *= 10;
+	*ret_us = us;
+	return n > 0;
+}
+
+static bool zone(struct str s, int64_t *ret_us)
+{
+	int hours, minutes;
+	*ret_us = 0;
+	if (s.n == 0 || (s.n == 1 && (s.p[0] | 0x20) == 'z'))
+		return true;
+	bool west = s.p[0] == '-';
+	if (!skip(&s, "+-") || !digits(&s, 2, &hours) || !skip(&s, ":") || !digits(&s, 2, &minutes) || s.n > 0 ||
+	    hours > 23 || minutes > 59)
+		return false;
+	*ret_us = (hours * US_PER_HOUR + minutes * US_PER_MINUTE) * (west ? -1 : 1);
+	return true;
+}
+
+bool clock_parse(struct str text, int64_t *ret_us)
+{
+	struct tm tm = { 0 }, back;
+	int us = 0;
+	int64_t offset_us;
+	struct str s = text;
+	if (!digits(&s, 4, &tm.tm_year) || !skip(&s, "-") || !digits(&s, 2, &tm.tm_mon) || !skip(&s, "-") ||
+	    !digits(&s, 2, &tm.tm_mday) || !skip(&s, "Tt ") || !digits(&s, 2, &tm.tm_hour) || !skip(&s, ":") ||
+	    !digits(&s, 2, &tm.tm_min) || !skip(&s, ":") || !digits(&s, 2, &tm.tm_sec) || !fraction(&s, &us) ||
+	    !zone(s, &offset_us))
+		return false;
+	tm.tm_year -= 1900;
+	tm.tm_mon--;
+	back = tm;
+	time_t t = timegm(&back);
+	/* timegm turns the 31st of April into the 1st of May. */
+	if (back.tm_mon != tm.tm_mon || back.tm_mday != tm.tm_mday || back.tm_hour != tm.tm_hour ||
+	    back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec)
+		return false;
+	*ret_us = (int64_t)t * US_PER_S + us - offset_us;
+	return true;
+}

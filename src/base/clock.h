@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "base/mem.h"
+#include "base/str.h"
 
 #define US_PER_MS INT64_C(1000)
 #define US_PER_S INT64_C(1000000)
@@ -32,5 +32,8 @@ int64_t clock_offset_us(void);
 char *clock_rfc3339(struct arena *a, int64_t us);
 /* "2026-11-21 07:35:49.123" (deployment created, modified: features §3.6). */
 char *clock_plain(struct arena *a, int64_t us);
+/* "2026-11-21T07:35:49Z", with a fraction of a second or an offset ("+01:00") if there is one; a blank in place of the
+ * T, and no zone (UTC), are taken too: what clock_plain wrote is read again. false on anything else. */
+bool clock_parse(struct str text, int64_t *ret_us);
 
 #endif

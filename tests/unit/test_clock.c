@@ -74,9 +74,43 @@ static void the_file_moves_the_clock(void **state)
 #endif
 }
 
+static void parses_what_clients_send(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t us; /* -1: refused */
+	} rows[] = {
+		{ "2026-11-21T07:35:49Z", INT64_C(1795246549000000) },
+		{ "2026-11-21t07:35:49z", INT64_C(1795246549000000) },
+		{ "2026-11-21T07:35:49.5Z", INT64_C(1795246549500000) },
+		{ "2026-11-21T07:35:49.123456789Z", INT64_C(1795246549123456) },
+		{ "2026-11-21T08:35:49+01:00", INT64_C(1795246549000000) },
+		{ "2026-11-20T23:05:49-08:30", INT64_C(1795246549000000) },
+		{ "2026-11-21 07:35:49.123", INT64_C(1795246549123000) },
+		{ "2028-02-29T00:00:00Z", INT64_C(1835395200000000) },
+		{ "2027-02-29T00:00:00Z", -1 },
+		{ "2026-13-01T00:00:00Z", -1 },
+		{ "2026-11-21T24:00:00Z", -1 },
+		{ "2026-11-21T07:35Z", -1 },
+		{ "2026-11-21T07:35:49.Z", -1 },
+		{ "2026-11-21T07:35:49+1:00", -1 },
+		{ "2026-11-21T07:35:49+01:00x", -1 },
+		{ "2026-11-21", -1 },
+		{ "tomorrow", -1 },
+		{ "", -1 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int64_t us = -1;
+		bool ok = clock_parse(str_of(rows[i].text), &us);
+		if (ok != (rows[i].us >= 0) || us != rows[i].us)
+			fail_msg("'%s' gives %lld", rows[i].text, (long long)us);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parses_what_clients_send),
 		cmocka_unit_test(formats),
 		cmocka_unit_test(offset_moves_wall_time_only),
 		cmocka_unit_test(the_file_moves_the_clock),
