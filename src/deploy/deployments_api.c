@@ -15,19 +15,21 @@
 
 /* For the reference: read by deployment_request_read. */
 struct create_deployment {
-	struct json members[8];
+	const char *operation;
+	bool inherit;
+	struct json members[6];
 };
 const struct field create_deployment_fields[] = {
-	FIELD(struct create_deployment, members[0], "operation", FIELD_JSON,
+	FIELD(struct create_deployment, operation, "operation", FIELD_STRING,
 	      .doc = "update, preview, refresh, destroy, detect-drift or remediate-drift"),
-	FIELD(struct create_deployment, members[1], "inheritSettings", FIELD_JSON,
+	FIELD(struct create_deployment, inherit, "inheritSettings", FIELD_BOOL,
 	      .doc = "merge the request over the saved settings of the stack (default), or do without them"),
-	FIELD(struct create_deployment, members[2], "sourceContext", FIELD_JSON),
-	FIELD(struct create_deployment, members[3], "operationContext", FIELD_JSON),
-	FIELD(struct create_deployment, members[4], "executorContext", FIELD_JSON),
-	FIELD(struct create_deployment, members[5], "gitHub", FIELD_JSON),
-	FIELD(struct create_deployment, members[6], "cacheOptions", FIELD_JSON),
-	FIELD(struct create_deployment, members[7], "agentPoolID", FIELD_JSON, .doc = "null: the default pool"),
+	FIELD(struct create_deployment, members[0], "sourceContext", FIELD_JSON),
+	FIELD(struct create_deployment, members[1], "operationContext", FIELD_JSON),
+	FIELD(struct create_deployment, members[2], "executorContext", FIELD_JSON),
+	FIELD(struct create_deployment, members[3], "gitHub", FIELD_JSON),
+	FIELD(struct create_deployment, members[4], "cacheOptions", FIELD_JSON),
+	FIELD(struct create_deployment, members[5], "agentPoolID", FIELD_JSON, .doc = "null: the default pool"),
 	FIELD_END
 };
 
