@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/limits.h"
+#include "db/queries_schedule.h"
 #include "deploy/deployment_request.h"
 #include "deploy/deployments_api.h"
 #include "deploy/queue.h"
@@ -118,6 +119,7 @@ struct pausing {
 	const char *stack_id; /* NULL: the whole organization */
 	bool paused;
 	bool stack_paused;
+	struct schedule_count_row schedules;
 	struct org_deployments_state_row org;
 	struct org_deployment_counts_row *counts;
 	size_t count;
@@ -183,6 +185,9 @@ static int stack_metadata_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc >= 0)
 		rc = q_settings_get(c, p->arena, &in, &row, e);
 	p->stack_paused = rc > 0 && row.paused;
+	struct schedule_count_in schedules = { .stack_id = p->stack_id };
+	if (rc >= 0)
+		rc = q_schedule_count(c, p->arena, &schedules, &p->schedules, e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -198,7 +203,7 @@ int deploy_stack_metadata(struct request *r, struct response *w, struct err *e)
 	jw_kv_bool(j, "paused", p.stack_paused || p.org.paused);
 	jw_kv_bool(j, "stackPaused", p.stack_paused);
 	jw_kv_bool(j, "organizationPaused", p.org.paused);
-	jw_kv_bool(j, "hasSchedules", false);
+	jw_kv_bool(j, "hasSchedules", p.schedules.n > 0);
 	jw_object_end(j);
 	return 0;
 }

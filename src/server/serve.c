@@ -45,6 +45,7 @@ static const struct tick ticks[] = {
 	{ "identity", tick_identity },
 	{ "state", state_tick },
 	{ "deploy", deploy_tick },
+	{ "schedule", schedule_tick },
 	/* Last: it delivers what the others have just put. */
 	{ "outbox", tick_outbox },
 };

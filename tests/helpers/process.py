@@ -55,9 +55,12 @@ class Clock:
         file.write_text("0\n")
 
     def advance(self, seconds: float):
-        self.ahead += seconds
+        self.set(self.ahead + seconds)
+
+    def set(self, seconds: float):
+        self.ahead = seconds
         temporary = self.file.with_suffix(".new")
-        temporary.write_text(f"{self.ahead:g}\n")
+        temporary.write_text(f"{self.ahead:.3f}\n")
         temporary.rename(self.file)
 
 
