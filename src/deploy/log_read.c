@@ -127,8 +127,8 @@ static int load(struct db_conn *c, struct reading *r, struct err *e)
 }
 
 /* The CLI that sees the header "pulumi update" leaves the log and follows the update's events, for which it waits only
- * five seconds (cli-protocol §4.2): so the header comes when there is an update, or under another name when the step
- * has ended without one. NULL: not yet. */
+ * five seconds (cli-protocol §4.2): so the header comes when an update has been started (before that it has no version),
+ * or under another name when the step has ended without one. NULL: not yet. */
 static int header_of(struct db_conn *c, struct reading *r, const struct step_list_row *step, bool ended,
 		     const char **ret, struct err *e)
 {
@@ -144,8 +144,10 @@ static int header_of(struct db_conn *c, struct reading *r, const struct step_lis
 	int rc = state_updates_of_deployment(c, r->arena, r->id, &updates, &count, e);
 	if (rc < 0)
 		return rc;
-	if (count == 0)
-		*ret = ended ? "Pulumi operation" : NULL;
+	for (size_t i = 0; i < count; i++)
+		if (updates[i].started_us != DB_NULL_INT)
+			return 0;
+	*ret = ended ? "Pulumi operation" : NULL;
 	return 0;
 }
 

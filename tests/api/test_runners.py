@@ -77,6 +77,28 @@ def test_claim_is_exclusive(site, stack, repo, project):
     assert site.api.deployment(stack, made["id"])["status"] == "accepted"
 
 
+def test_the_header_comes_with_a_started_update(site, stack, repo, project):
+    """Between its creation and its start an update has no version: a CLI that asked then would not find what it follows."""
+    repo.commit(programs.stash(project))
+    site.stack(stack, repo)
+    made = site.api.deploy(stack, "update")
+    claim = site.poll().json()
+    runner = site.server.api(claim["jobToken"])
+    order = runner.get(f"/api/runner/{made['id']}/order?attempt={claim['attempt']}")
+    runner.post(f"/api/runner/{made['id']}/steps", {"attempt": claim["attempt"], "step": 0, "name": "pulumi update", "status": "running"})
+
+    def headers():
+        return [line["header"] for line in site.api.log_lines(stack, made["id"]) if line.get("header")]
+
+    run = site.server.api(order["runToken"])
+    assert headers() == []
+    update = run.post(path_of(stack) + "/update", {"name": project, "runtime": "yaml", "main": "", "description": "", "options": {}, "config": {}, "metadata": {}})
+    assert headers() == []
+    run.post(f"{path_of(stack)}/update/{update['updateID']}", {"tags": {}})
+    assert headers() == ["pulumi update"]
+    assert [u["version"] for u in site.api.get(f"{path_of(stack)}/deployments/{made['id']}/updates")] == [1]
+
+
 def test_a_waiting_poll_is_woken(site, stack, repo, project):
     import threading
     import time
