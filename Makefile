@@ -41,6 +41,9 @@ bench: all ## print the figures: start time, memory, `pulumi up` beside file://,
 fuzz: ## fuzz every parser of foreign bytes, FUZZ_SECONDS each (60)
 	@tools/fuzz $(or $(FUZZ_SECONDS),60)
 
+soak: ## many more random journals than `make check` replays beside the CLI's own code: SOAK_JOURNALS (100000)
+	@tests/oracle/run $(or $(SOAK_JOURNALS),100000) $$(date +%s)
+
 sanitize: ## the build that the tests run on: AddressSanitizer, UBSan, a clock that tests can move
 	$(call configure,build-asan,-Db_sanitize=address$(comma)undefined -Dtest_clock=true)
 	@ninja -C build-asan
@@ -61,4 +64,4 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 comma := ,
-.PHONY: all demo stop check lint format bench fuzz sanitize deps install clean help
+.PHONY: all demo stop check lint format bench fuzz soak sanitize deps install clean help

@@ -156,12 +156,12 @@ VALUES (:id, :stack_id, :kind, :dry_run, :status, :version, :message, :environme
 -- in: id text
 -- out: id text, stack_id text, kind text, dry_run bool, status text, version int, journal_version int,
 --      deployment_id text?, base_checkpoint_id text?, checkpoint_id text?, lease_expires_us int?, started_us int?,
---      environment text, author text?
+--      saved_sequence int, environment text, author text?
 SELECT u.id AS id, u.stack_id AS stack_id, u.kind AS kind, u.dry_run AS dry_run, u.status AS status,
 	u.version AS version, u.journal_version AS journal_version, u.deployment_id AS deployment_id,
 	u.base_checkpoint_id AS base_checkpoint_id, u.checkpoint_id AS checkpoint_id,
-	u.lease_expires_us AS lease_expires_us, u.started_us AS started_us, u.environment AS environment,
-	w.name AS author
+	u.lease_expires_us AS lease_expires_us, u.started_us AS started_us, u.saved_sequence AS saved_sequence,
+	u.environment AS environment, w.name AS author
 FROM updates u LEFT JOIN users w ON w.id = u.requested_by WHERE u.id = :id;
 
 -- name: update_by_version :one
@@ -299,6 +299,28 @@ SELECT body FROM journal_batches WHERE update_id = :update_id ORDER BY id;
 -- name: journal_clear :exec
 -- in: update_id text
 DELETE FROM journal_batches WHERE update_id = :update_id;
+
+-- name: update_set_saved :exec
+-- in: id text, saved_sequence int
+UPDATE updates SET saved_sequence = :saved_sequence WHERE id = :id AND status = 'in-progress';
+
+-- name: delta_insert :exec
+-- in: update_id text, sequence int, body blob, now_us int
+INSERT INTO checkpoint_deltas (update_id, sequence, body, created_us) VALUES (:update_id, :sequence, :body, :now_us);
+
+-- name: delta_count :one
+-- in: update_id text
+-- out: deltas int
+SELECT count(*) AS deltas FROM checkpoint_deltas WHERE update_id = :update_id;
+
+-- name: delta_read :many
+-- in: update_id text
+-- out: body blob
+SELECT body FROM checkpoint_deltas WHERE update_id = :update_id ORDER BY sequence;
+
+-- name: delta_clear :exec
+-- in: update_id text
+DELETE FROM checkpoint_deltas WHERE update_id = :update_id;
 
 -- name: events_insert :exec
 -- in: update_id text, id text, first_sequence int, last_sequence int, event_count int, body blob, now_us int

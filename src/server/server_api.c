@@ -2,6 +2,8 @@
 #include "identity/identity.h"
 #include "server/server.h"
 
+#include "base/limits.h"
+
 #define ROUTE_FILE "routes_server.def"
 #include "../api/declare.h"
 
@@ -27,6 +29,9 @@ int readyz(struct request *r, struct response *w, struct err *e)
 	return 0;
 }
 
+/* Smaller states are sent whole: finding what has changed costs more than sending it. */
+#define DELTA_CUTOFF_BYTES (64 * KIB)
+
 int capabilities_get(struct request *r, struct response *w, struct err *e)
 {
 	struct json_writer *j = response_json(w);
@@ -45,6 +50,18 @@ int capabilities_get(struct request *r, struct response *w, struct err *e)
 	jw_kv_int(j, "version", 4);
 	jw_object_end(j);
 	jw_object_end(j);
+	/* For clients without a journal. The first name is that of older ones. */
+	static const char *const deltas[] = { "delta-checkpoint-uploads", "delta-checkpoint-uploads-v2" };
+	for (size_t i = 0; i < ARRAY_SIZE(deltas); i++) {
+		jw_object(j);
+		jw_kv_string(j, "capability", deltas[i]);
+		jw_kv_int(j, "version", (int64_t)i + 1);
+		jw_key(j, "configuration");
+		jw_object(j);
+		jw_kv_int(j, "checkpointCutoffSizeBytes", DELTA_CUTOFF_BYTES);
+		jw_object_end(j);
+		jw_object_end(j);
+	}
 	jw_array_end(j);
 	jw_object_end(j);
 	return 0;

@@ -22,7 +22,7 @@ struct export
 	struct arena *a;
 	const char *stack_id;
 	int64_t version; /* DB_NULL_INT: the newest */
-	/* What to serve: the journal of a running update, else the checkpoint, else nothing was ever there. */
+	/* What to serve: what a running update has saved, else the checkpoint, else nothing was ever there. */
 	bool running;
 	struct update u;
 	bool has_checkpoint;
@@ -55,7 +55,7 @@ static int export_fn(struct db_conn *c, void *arg, struct err *e)
 		rc = update_find(c, p->a, update_id, &p->u, e);
 		if (rc < 0)
 			return rc;
-		p->running = rc > 0 && update_is_open(&p->u) && p->u.journal_version > 0;
+		p->running = rc > 0 && update_is_open(&p->u) && (p->u.journal_version > 0 || p->u.saved_sequence > 0);
 	}
 	if (!checkpoint_id)
 		return 0;
@@ -77,7 +77,7 @@ static int serve_checkpoint(struct request *r, struct response *w, const struct 
 	return rc;
 }
 
-/* The state so far of an update that keeps a journal. *ret_served: false, there is no journal yet. */
+/* The state so far of an update that keeps a journal or saves deltas. *ret_served: false, there are none yet. */
 static int serve_journal(struct request *r, struct response *w, const struct export *p, bool *ret_served, struct err *e)
 {
 	_cleanup_buf_ struct buf text;

@@ -37,6 +37,7 @@ int update_find(struct db_conn *c, struct arena *a, const char *id, struct updat
 				.deployment_id = row.deployment_id,
 				.base_checkpoint_id = row.base_checkpoint_id,
 				.checkpoint_id = row.checkpoint_id,
+				.saved_sequence = row.saved_sequence,
 				.lease_expires_us = row.lease_expires_us,
 				.started_us = row.started_us,
 				.author = row.author,

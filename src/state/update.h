@@ -32,6 +32,7 @@ struct update {
 	const char *deployment_id;
 	const char *base_checkpoint_id;
 	const char *checkpoint_id;
+	int64_t saved_sequence; /* of the last verbatim or delta checkpoint; 0: none */
 	int64_t lease_expires_us;
 	int64_t started_us;
 	const char *author;
@@ -87,8 +88,8 @@ enum ending {
 int update_end(struct app *app, const char *id, const char *stack_id, const char *status, enum ending why,
 	       struct err *e);
 
-/* Appends the state that the update's journal has made so far to `out`. *ret_batches 0: there is no journal (yet), the
- * state is still that of base_checkpoint_id, and nothing was appended. */
+/* Appends the state that the update's journal, or its delta checkpoints, have made so far to `out`. *ret_batches 0: there
+ * are none (yet), the state is still that of the stack's checkpoint, and nothing was appended. */
 int update_replay(struct app *app, struct arena *a, const struct update *u, struct buf *out,
 		  int64_t *ret_resource_count, int64_t *ret_batches, struct err *e);
 

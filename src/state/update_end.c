@@ -5,6 +5,8 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "db/queries_state.h"
+#include "state/delta_text.h"
+#include "state/deployment.h"
 #include "state/replay.h"
 #include "state/stack.h"
 
@@ -52,9 +54,20 @@ static int stored_json(struct arena *a, struct str gzip, struct json *ret, struc
 	return 0;
 }
 
+static int count_resources(struct buf *text, int64_t *ret, struct err *e)
+{
+	struct json root;
+	int rc = json_check(buf_str(text), &root, e);
+	return rc < 0 ? rc : untyped_deployment_check(root, ret, e);
+}
+
 int update_replay(struct app *app, struct arena *a, const struct update *u, struct buf *out,
 		  int64_t *ret_resource_count, int64_t *ret_batches, struct err *e)
 {
+	if (u->saved_sequence > 0) {
+		int rc = delta_text_read(app, a, u, out, ret_batches, e);
+		return rc < 0 || *ret_batches == 0 ? rc : count_resources(out, ret_resource_count, e);
+	}
 	struct journal j = { .a = a, .u = u };
 	int rc = db_read(app->db, read_journal_fn, &j, e);
 	if (rc < 0)
@@ -97,11 +110,12 @@ struct ending_tx {
 	enum ending why;
 	bool fenced; /* by us */
 	struct update u;
-	const struct checkpoint *result; /* of the journal; NULL: none */
+	const struct checkpoint *result; /* of the journal or the deltas; NULL: none */
 	int64_t batches;
 	/* results */
 	bool again;
-	bool taken; /* the result was stored */
+	bool taken;	      /* the result was stored */
+	const char *old_blob; /* of the checkpoint that the deltas changed */
 };
 
 /* What an update that has ended already says to one who wants to end it. */
@@ -141,6 +155,10 @@ static int end_rows(struct db_conn *c, struct ending_tx *t, const struct update 
 				c, &(struct stack_set_state_in){ s.id, t->result->id, t->result->resource_count }, e);
 		checkpoint_id = t->result->id;
 		s.resource_count = t->result->resource_count;
+		if (rc >= 0 && u->saved_sequence > 0)
+			rc = checkpoint_remove(c, t->a, u->checkpoint_id, &t->old_blob, e);
+		if (rc >= 0 && u->saved_sequence > 0)
+			rc = q_delta_clear(c, &(struct delta_clear_in){ u->id }, e);
 	}
 	if (rc >= 0)
 		rc = q_update_end(
@@ -165,6 +183,7 @@ static int end_fn(struct db_conn *c, void *arg, struct err *e)
 	struct update u;
 	struct journal_count_row journal;
 	t->again = t->taken = false;
+	t->old_blob = NULL;
 	int rc = update_get(c, t->a, t->id, t->stack_id, &u, e);
 	if (rc < 0)
 		return rc;
@@ -174,10 +193,11 @@ static int end_fn(struct db_conn *c, void *arg, struct err *e)
 		return err_set(e, ERR_CONFLICT, "The update has not started.");
 	if (t->why == END_LEASE && u.lease_expires_us > clock_now_us())
 		return 0;
-	rc = q_journal_count(c, t->a, &(struct journal_count_in){ u.id }, &journal, e);
+	if (u.saved_sequence == 0)
+		rc = q_journal_count(c, t->a, &(struct journal_count_in){ u.id }, &journal, e);
 	if (rc < 0)
 		return rc;
-	if (rc > 0 && journal.batches != t->batches) {
+	if (u.saved_sequence != t->u.saved_sequence || (rc > 0 && journal.batches != t->batches)) {
 		t->again = true;
 		return 0;
 	}
@@ -214,6 +234,10 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 	/* The row of a failed commit is not there; after a lost answer it is not known, and the blob must stay. */
 	if (t->result && rc == 0 && !t->taken)
 		checkpoint_discard(app, t->result);
+	if (rc == 0)
+		checkpoint_remove_blob(app, t->old_blob);
+	if (rc == 0 && !t->again && t->u.saved_sequence > 0)
+		delta_text_forget(t->id);
 	t->result = NULL;
 	return rc;
 }

@@ -15,6 +15,7 @@ Where the two differ on purpose:
     the state on a service's side must not be lost. Ours lets the first have it. Compared are the resources' number
     and order, with the result for the same journal without aliases.
 """
+import collections
 import copy
 import json
 import random
@@ -345,10 +346,11 @@ def main(argv):
     seed = argv[3] if len(argv) > 3 else "1"
     different = check_recorded(comparison)
     start = shown = time.monotonic()
-    entries = 0
+    entries, kinds = 0, collections.Counter()
     for number in range(count):
         doc = journals.document(seed, number)
         entries += len(doc["entries"])
+        kinds.update(e["kind"] for e in doc["entries"])
         if comparison.difference(doc):
             different += 1
             if different <= 5:
@@ -358,7 +360,11 @@ def main(argv):
             print("  %d of %d journals, %d differ" % (number + 1, count, different), file=sys.stderr)
     print("%d journals, %d entries, %d resources compared (seed %s, %d with conflicting aliases): %d differ, %.1f s" % (
         count, entries, comparison.resources, seed, comparison.refused, different, time.monotonic() - start))
-    return 1 if different else 0
+    print("entries of each kind: " + ", ".join("%d: %d" % (kind, kinds[kind]) for kind in range(10)))
+    missing = [kind for kind in range(10) if count >= 1000 and not kinds[kind]]
+    if missing:
+        print("no entry of kind %s: the journals do not test what they should" % missing)
+    return 1 if different or missing else 0
 
 
 if __name__ == "__main__":

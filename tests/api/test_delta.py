@@ -1,0 +1,222 @@
+"""Verbatim and delta checkpoints, over REST (cli-protocol §3.6.3)."""
+import hashlib
+import json
+
+import pytest
+from helpers.api import path_of
+
+from test_state import begin, resource
+from test_state_documents import ODD, document, odd_resource, raw_export
+
+
+@pytest.fixture
+def path(api, stack):
+    api.create_stack(stack)
+    return path_of(stack)
+
+
+@pytest.fixture
+def saving(api, path):
+    """An update that saves without a journal: (its path, its client)."""
+    return begin(api, path, journal=0)
+
+
+def sha(text):
+    return hashlib.sha256(text).hexdigest()
+
+
+def verbatim(lease, update, text, number, **more):
+    body = b'{"version":3,"untypedDeployment":' + text + b',"sequenceNumber":%d}' % number
+    return lease.call("PATCH", f"{update}/checkpointverbatim", data=body, **more)
+
+
+def span(start, end, text):
+    at = lambda offset: {"line": 1, "column": 1, "offset": offset}  # noqa: E731
+    return {"Span": {"uri": "", "start": at(start), "end": at(end)}, "NewText": text}
+
+
+def apply(text, edits):
+    out, last = b"", 0
+    for edit in edits:
+        out += text[last:edit["Span"]["start"]["offset"]] + edit["NewText"].encode()
+        last = edit["Span"]["end"]["offset"]
+    return out + text[last:]
+
+
+def delta(lease, update, edits, number, hash_of=None, **more):
+    body = {"version": 3, "checkpointHash": hash_of, "sequenceNumber": number, "deploymentDelta": edits}
+    return lease.call("PATCH", f"{update}/checkpointdelta", body, **more)
+
+
+def edit_for(text, old, new):
+    start = text.index(old)
+    return [span(start, start + len(old), new)]
+
+
+def test_a_chain_of_deltas_is_the_text_to_the_byte(api, path, saving):
+    update, lease = saving
+    text = document(odd_resource("a"), odd_resource("b"))
+    assert verbatim(lease, update, text, 1, zipped=True).status_code == 204
+    assert raw_export(api, path, "identity")[0] == text
+    for number, (old, new) in enumerate([(b"::a", "::renamed-é☃"), (b'"one":1.0', '"one":1.00'), (b"]}}", "]} }")], 2):
+        edits = edit_for(text, old, new)
+        text = apply(text, edits)
+        answer = delta(lease, update, edits, number, sha(text), zipped=number % 2 == 0)
+        assert answer.status_code == 204, answer.text
+        assert raw_export(api, path, "identity")[0] == text, "an export during the update shows what is there so far"
+    # Nothing changed, and two edits at once, one of them an insertion at the very beginning.
+    assert delta(lease, update, [], 5, sha(text)).status_code == 204
+    edits = [span(0, 0, " "), *edit_for(text, b"::b", "")]
+    text = apply(text, edits)
+    assert delta(lease, update, edits, 6, sha(text)).status_code == 204
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    assert raw_export(api, path, "identity")[0] == text and ODD.encode() in text
+    assert api.get(f"{path}/export/1") == json.loads(text)
+
+
+def test_deltas_survive_a_kill(own, stack):
+    server = own(command="serve")
+    server.admin("org", "add", "acme")
+    api = server.user("operator", role="admin")
+    api.create_stack(stack)
+    path = path_of(stack)
+    update, lease = begin(api, path, journal=0)
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    for number in range(2, 6):
+        edits = edit_for(text, b"::a", f"::a{number}")
+        text = apply(text, edits)
+        assert delta(lease, update, edits, number, sha(text)).status_code == 204
+        server.kill()
+        server = own(command="serve", folder=server.folder)
+        api, lease = server.api(api.token), server.api().with_token(lease.token, "update-token")
+        assert raw_export(api, path, "identity")[0] == text
+    api.ok("POST", f"{update}/cancel", status=204)
+    assert raw_export(api, path, "identity")[0] == text
+    edits = edit_for(text, b"::a", "::late")
+    assert delta(lease, update, edits, 6, sha(apply(text, edits))).status_code == 409
+    assert raw_export(api, path, "identity")[0] == text
+
+
+def test_an_update_whose_lease_ends_leaves_its_deltas(own, clock, stack):
+    server = own(command="serve", clock=clock)
+    server.admin("org", "add", "acme")
+    api = server.user("operator", role="admin")
+    api.create_stack(stack)
+    path = path_of(stack)
+    update, lease = begin(api, path, journal=0)
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    edits = edit_for(text, b"::a", "::b")
+    text = apply(text, edits)
+    assert delta(lease, update, edits, 2, sha(text)).status_code == 204
+    clock.set(3600)
+    update, lease = begin(api, path, journal=0)
+    assert raw_export(api, path, "identity")[0] == text
+    assert delta(lease, update, [], 1, sha(text)).status_code == 400, "another update has nothing yet that could change"
+
+
+def test_repeats_and_reuse_of_numbers(api, path, saving):
+    update, lease = saving
+    text = document(odd_resource("a"))
+    for _ in range(2):
+        assert verbatim(lease, update, text, 1).status_code == 204
+    edits = edit_for(text, b"::a", "::b")
+    after = apply(text, edits)
+    # One that failed leaves its number free: the CLI sends the whole text under it.
+    assert delta(lease, update, edits, 2, sha(b"something else")).status_code == 400
+    assert verbatim(lease, update, after, 2).status_code == 204
+    # What was applied already is not applied again, in either form.
+    assert delta(lease, update, edits, 2, sha(after)).status_code == 204
+    assert verbatim(lease, update, text, 2).status_code == 204
+    assert raw_export(api, path, "identity")[0] == after
+    edits = edit_for(after, b"::b", "::c")
+    last = apply(after, edits)
+    for _ in range(3):
+        assert delta(lease, update, edits, 3, sha(last)).status_code == 204
+    assert raw_export(api, path, "identity")[0] == last
+    lease.post(f"{update}/complete", {"status": "failed"})
+    assert raw_export(api, path, "identity")[0] == last
+
+
+def test_a_long_chain_is_stored_whole_now_and_then(api, path, saving):
+    update, lease = saving
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    for number in range(2, 302):
+        edits = [span(len(text), len(text), " ")]
+        text += b" "
+        assert delta(lease, update, edits, number, sha(text)).status_code == 204
+    assert raw_export(api, path, "identity")[0] == text
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    assert raw_export(api, path, "identity")[0] == text
+
+
+def test_large_edits(api, path, saving):
+    """More than the chain may weigh: every one is stored whole, in the blob store."""
+    import random
+    update, lease = saving
+    noise = random.Random(3)
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    for number in range(2, 6):
+        edits = [span(len(text) - 3, len(text) - 3, ',{"urn":"u%d","type":"t","custom":false,"inputs":{"x":"%s"}}' % (number, noise.randbytes(400_000).hex()))]
+        text = apply(text, edits)
+        assert delta(lease, update, edits, number, sha(text), zipped=True).status_code == 204
+        assert raw_export(api, path, "identity")[0] == text
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    assert raw_export(api, path, "identity")[0] == text
+
+
+@pytest.mark.parametrize("edits, names", [
+    ([span(5, 4, "")], "/deploymentDelta/0"),
+    ([span(0, 10**9, "")], "/deploymentDelta/0"),
+    ([span(-1, 0, "")], "/deploymentDelta/0"),
+    ([span(0, 9, ""), span(8, 9, "")], "/deploymentDelta/1"),
+    ([{"NewText": "x"}], "/deploymentDelta/0/Span/start/offset"),
+    ([{**span(0, 0, ""), "NewText": 5}], "/deploymentDelta/0/NewText"),
+    ([span(0, 0, "x")], "JSON"),
+    ([span(0, 1, "["), span(1, 2, "")], "/checkpointHash"),
+    ({}, "/deploymentDelta"),
+], ids=range(9))
+def test_a_wrong_delta_changes_nothing(api, path, saving, edits, names):
+    update, lease = saving
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    right = sha(b"x" + text) if names == "JSON" else sha(b"")
+    message = lease.refused(400, "PATCH", f"{update}/checkpointdelta",
+                            {"version": 3, "checkpointHash": right, "sequenceNumber": 2, "deploymentDelta": edits})
+    assert names in message or names == "JSON", message
+    assert raw_export(api, path, "identity")[0] == text
+    edits = edit_for(text, b"::a", "::b")
+    assert delta(lease, update, edits, 2, sha(apply(text, edits))).status_code == 204, "the number is free still"
+
+
+def test_a_wrong_whole_text_changes_nothing(api, path, saving):
+    update, lease = saving
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    for wrong in (b"[]", b"{", b"5", b'{"version":3}', b'{"version":9,"deployment":{}}'):
+        assert verbatim(lease, update, wrong, 2).status_code == 400, wrong
+    lease.refused(400, "PATCH", f"{update}/checkpointverbatim", {"version": 3, "untypedDeployment": {"version": 3, "deployment": {}}, "sequenceNumber": 0})
+    lease.refused(400, "PATCH", f"{update}/checkpointdelta", {"version": 3, "sequenceNumber": 2, "deploymentDelta": []}, names="/checkpointHash")
+    assert raw_export(api, path, "identity")[0] == text
+
+
+def test_ways_of_saving_do_not_mix(api, path, stack):
+    update, lease = begin(api, path)
+    assert verbatim(lease, update, document(), 1).status_code == 400
+    assert delta(lease, update, [], 1, sha(b"")).status_code == 400
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    # A full checkpoint after deltas takes their place.
+    update, lease = begin(api, path, journal=0)
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    edits = edit_for(text, b"::a", "::b")
+    assert delta(lease, update, edits, 2, sha(apply(text, edits))).status_code == 204
+    full = {"isInvalid": False, "version": 3, "deployment": {"manifest": {"time": "2026-01-01T00:00:00Z", "magic": "", "version": ""}, "resources": [resource(path, "z", 1)]}}
+    lease.ok("PATCH", f"{update}/checkpoint", full)
+    assert [r["id"] for r in api.get(f"{path}/export")["deployment"]["resources"]] == ["z"]
+    assert delta(lease, update, edits, 3, sha(apply(text, edits))).status_code == 400
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    assert [r["id"] for r in api.get(f"{path}/export")["deployment"]["resources"]] == ["z"]
