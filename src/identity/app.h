@@ -20,9 +20,11 @@ struct app_options {
 	int64_t claim_timeout_us;      /* --claim-timeout: from claim to work order (15 s) */
 	int64_t queue_expiry_us;       /* --queue-expiry (7 days) */
 	int64_t deployment_timeout_us; /* --deployment-timeout (2 h) */
-	int64_t lease_us;	   /* --lease: of an update (5 min); the CLI asks for its own duration, this caps it */
-	int64_t log_retention_us;  /* --log-retention (90 days) */
-	const char *executor_path; /* slipway-executor, for the download route */
+	int64_t lease_us;	    /* --lease: of an update (5 min); the CLI asks for its own duration, this caps it */
+	int64_t log_retention_us;   /* --log-retention (90 days) */
+	int64_t state_versions;	    /* --state-versions: how many of a stack are kept; 0: all */
+	int64_t state_retention_us; /* --state-retention: how long they are kept; 0: for ever */
+	const char *executor_path;  /* slipway-executor, for the download route */
 };
 
 struct app {

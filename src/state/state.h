@@ -68,6 +68,9 @@ int state_stack_forget(struct db_conn *c, const char *stack_id, struct err *e);
 /* Set by deploy/: whether the stack has a deployment that is accepted or running (then a delete leaves a tombstone). */
 extern int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
 
+/* Removes states of versions that are no longer kept. */
+int state_retention_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
+
 /* Ends updates whose lease ran out. *ret_next_us: when to come again (INT64_MAX: nothing waits). */
 int state_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
 

@@ -8,6 +8,7 @@
 #include "db/queries_state.h"
 #include "http/http.h"
 #include "state/deployment.h"
+#include "state/import.h"
 #include "state/secrets.h"
 
 #define ROUTE_FILE "routes_state.def"
@@ -26,6 +27,7 @@ struct export
 	bool running;
 	struct update u;
 	bool has_checkpoint;
+	bool forgotten; /* the retention of versions is over */
 	struct checkpoint checkpoint;
 };
 
@@ -33,7 +35,7 @@ static int export_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct export *p = arg;
 	struct stack s;
-	p->running = p->has_checkpoint = false;
+	p->running = p->has_checkpoint = p->forgotten = false;
 	int rc = state_stack_by_id(c, p->a, p->stack_id, &s, e);
 	if (rc < 0)
 		return rc;
@@ -61,6 +63,7 @@ static int export_fn(struct db_conn *c, void *arg, struct err *e)
 		return 0;
 	rc = checkpoint_find(c, p->a, checkpoint_id, &p->checkpoint, e);
 	p->has_checkpoint = rc > 0;
+	p->forgotten = rc == 0 && p->version != DB_NULL_INT && !p->running;
 	return rc < 0 ? rc : 0;
 }
 
@@ -99,6 +102,9 @@ static int serve(struct request *r, struct response *w, int64_t version, struct 
 		rc = db_read(app_of(r)->db, export_fn, &p, e);
 		if (rc < 0)
 			return rc;
+		if (p.forgotten)
+			return err_set(e, ERR_NOT_FOUND, "the state of version %lld is no longer kept",
+				       (long long)version);
 		if (p.running)
 			rc = serve_journal(r, w, &p, &served, e);
 		if (rc == 0 && !served)
@@ -124,57 +130,6 @@ int state_api_export_version(struct request *r, struct response *w, struct err *
 
 /* --- import --- */
 
-struct import {
-	struct arena *a;
-	const char *stack_id;
-	const char *id;
-	const char *requested_by;
-	const char *deployment_id;
-	const struct checkpoint *checkpoint;
-};
-
-static int import_fn(struct db_conn *c, void *arg, struct err *e)
-{
-	struct import *p = arg;
-	struct stack s;
-	int64_t now = clock_now_us();
-	int rc = state_stack_by_id(c, p->a, p->stack_id, &s, e);
-	if (rc < 0)
-		return rc;
-	if (rc == 0 || s.deleted)
-		return stack_gone(e);
-	if (s.running_update_id)
-		return stack_is_busy(e);
-	int64_t version = s.version + 1;
-	rc = q_update_insert(c,
-			     &(struct update_insert_in){ .id = p->id,
-							 .stack_id = s.id,
-							 .kind = "import",
-							 .status = "succeeded",
-							 .version = version,
-							 .message = "",
-							 .environment = "{}",
-							 .requested_by = p->requested_by,
-							 .deployment_id = p->deployment_id,
-							 .base_checkpoint_id = s.checkpoint_id,
-							 .checkpoint_id = p->checkpoint->id,
-							 .resource_count = p->checkpoint->resource_count,
-							 .now_us = now,
-							 .started_us = now,
-							 .ended_us = now },
-			     e);
-	if (rc >= 0)
-		rc = checkpoint_insert(c, p->checkpoint, s.id, p->id, version, now, e);
-	if (rc >= 0)
-		rc = q_stack_start_update(c, &(struct stack_start_update_in){ s.id, p->id, version, now }, e);
-	if (rc >= 0)
-		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, p->id, now }, e);
-	if (rc >= 0)
-		rc = q_stack_set_state(
-			c, &(struct stack_set_state_in){ s.id, p->checkpoint->id, p->checkpoint->resource_count }, e);
-	return rc < 0 ? rc : 0;
-}
-
 int state_api_import(struct request *r, struct response *w, struct err *e)
 {
 	const struct access *access = request_access(r);
@@ -194,18 +149,19 @@ int state_api_import(struct request *r, struct response *w, struct err *e)
 		rc = checkpoint_prepare(app_of(r), r->arena, r->body, r->body_gzip, resources, &checkpoint, e);
 	if (rc < 0)
 		return rc;
-	struct import p = { .a = r->arena,
-			    .stack_id = access->stack_id,
-			    .id = id_new_arena(r->arena),
+	struct import n = { .stack_id = access->stack_id,
+			    .message = "",
 			    .requested_by = access->who.user_id,
 			    .deployment_id = access->who.kind == PRINCIPAL_RUN ? access->who.deployment_id : NULL,
 			    .checkpoint = &checkpoint };
-	rc = p.id ? db_write(app_of(r)->db, import_fn, &p, e) : err_nomem(e);
+	const char *id;
+	int64_t version;
+	rc = state_import(app_of(r), r->arena, &n, &id, &version, e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
 	jw_object(j);
-	jw_kv_string(j, "updateId", p.id);
+	jw_kv_string(j, "updateId", id);
 	jw_object_end(j);
 	return 0;
 }

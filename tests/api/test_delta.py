@@ -89,7 +89,7 @@ def test_deltas_survive_a_kill(own, stack):
         assert delta(lease, update, edits, number, sha(text)).status_code == 204
         server.kill()
         server = own(command="serve", folder=server.folder)
-        api, lease = server.api(api.token), server.api().with_token(lease.token, "update-token")
+        api, lease = server.api(api.token), server.api(lease.token).with_token(lease.token, "update-token")
         assert raw_export(api, path, "identity")[0] == text
     api.ok("POST", f"{update}/cancel", status=204)
     assert raw_export(api, path, "identity")[0] == text

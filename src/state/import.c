@@ -1,0 +1,70 @@
+#include "state/import.h"
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "db/queries_state.h"
+#include "state/stack.h"
+
+struct importing {
+	struct arena *a;
+	const struct import *n;
+	const char *id;
+	int64_t version;
+};
+
+static int import_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct importing *p = arg;
+	const struct import *n = p->n;
+	struct stack s;
+	int64_t now = clock_now_us();
+	int rc = state_stack_by_id(c, p->a, n->stack_id, &s, e);
+	if (rc < 0)
+		return rc;
+	if (rc == 0 || s.deleted)
+		return stack_gone(e);
+	if (s.running_update_id)
+		return stack_is_busy(e);
+	int64_t version = p->version = s.version + 1;
+	rc = q_update_insert(c,
+			     &(struct update_insert_in){ .id = p->id,
+							 .stack_id = s.id,
+							 .kind = "import",
+							 .status = "succeeded",
+							 .version = version,
+							 .message = n->message,
+							 .environment = "{}",
+							 .requested_by = n->requested_by,
+							 .deployment_id = n->deployment_id,
+							 .base_checkpoint_id = s.checkpoint_id,
+							 .checkpoint_id = n->checkpoint->id,
+							 .resource_count = n->checkpoint->resource_count,
+							 .now_us = now,
+							 .started_us = now,
+							 .ended_us = now },
+			     e);
+	if (rc >= 0)
+		rc = checkpoint_insert(c, n->checkpoint, s.id, p->id, version, now, e);
+	if (rc >= 0)
+		rc = q_stack_start_update(c, &(struct stack_start_update_in){ s.id, p->id, version, now }, e);
+	if (rc >= 0)
+		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, p->id, now }, e);
+	if (rc >= 0)
+		rc = q_stack_set_state(
+			c, &(struct stack_set_state_in){ s.id, n->checkpoint->id, n->checkpoint->resource_count }, e);
+	return rc < 0 ? rc : 0;
+}
+
+int state_import(struct app *app, struct arena *a, const struct import *n, const char **ret_update_id,
+		 int64_t *ret_version, struct err *e)
+{
+	struct importing p = { .a = a, .n = n, .id = id_new_arena(a) };
+	if (!p.id)
+		return err_nomem(e);
+	int rc = db_write(app->db, import_fn, &p, e);
+	if (rc < 0)
+		return rc;
+	*ret_update_id = p.id;
+	*ret_version = p.version;
+	return 0;
+}

@@ -1,0 +1,189 @@
+/* Versions of a stack's state: which there are, what differs, going back to one. Routes of ours. */
+#include "state/update.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "db/queries_state.h"
+#include "db/queries_version.h"
+#include "http/http.h"
+#include "state/compare.h"
+#include "state/deployment.h"
+#include "state/import.h"
+#include "state/stack.h"
+
+#define ROUTE_FILE "routes_state.def"
+#include "../api/declare.h"
+
+#define PAGE_DEFAULT 50
+#define PAGE_MAX 500
+
+/* --- list --- */
+
+struct listing {
+	struct request *r;
+	struct version_list_in in;
+	struct version_list_row *rows;
+	size_t count;
+};
+
+static int list_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct listing *l = arg;
+	return q_version_list(c, l->r->arena, &l->in, &l->rows, &l->count, e);
+}
+
+static void put_version(struct json_writer *j, const struct version_list_row *v)
+{
+	jw_object(j);
+	jw_kv_int(j, "version", v->version);
+	jw_kv_string(j, "updateID", v->update_id);
+	jw_kv_string(j, "kind", v->kind);
+	jw_kv_string(j, "result", state_update_result(v->status));
+	jw_kv_string(j, "message", v->message);
+	jw_kv_string(j, "requestedBy", v->author ? v->author : "");
+	if (v->started_us != DB_NULL_INT)
+		jw_kv_int(j, "startTime", v->started_us / US_PER_S);
+	if (v->ended_us != DB_NULL_INT)
+		jw_kv_int(j, "endTime", v->ended_us / US_PER_S);
+	if (v->resource_count != DB_NULL_INT)
+		jw_kv_int(j, "resourceCount", v->resource_count);
+	if (v->resource_changes) {
+		jw_key(j, "resourceChanges");
+		jw_raw_str(j, str_of(v->resource_changes));
+	}
+	if (v->deployment_id)
+		jw_kv_string(j, "deploymentID", v->deployment_id);
+	jw_kv_bool(j, "stored", v->size_bytes != DB_NULL_INT);
+	if (v->size_bytes != DB_NULL_INT)
+		jw_kv_int(j, "sizeBytes", v->size_bytes);
+	jw_object_end(j);
+}
+
+int versions_api_list(struct request *r, struct response *w, struct err *e)
+{
+	struct listing l = { .r = r, .in = { .stack_id = request_access(r)->stack_id } };
+	int64_t n;
+	int rc = request_query_int(r, "pageSize", 1, PAGE_MAX, PAGE_DEFAULT, &n, e);
+	/* The token is the last version that was shown. */
+	if (rc == 0)
+		rc = request_query_int(r, "continuationToken", 1, INT64_MAX, INT64_MAX, &l.in.before, e);
+	l.in.n = n + 1;
+	if (rc == 0)
+		rc = db_read(app_of(r)->db, list_fn, &l, e);
+	if (rc < 0)
+		return rc;
+	bool more = l.count > (size_t)n;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_key(j, "versions");
+	jw_array(j);
+	for (size_t i = 0; i < l.count - more; i++)
+		put_version(j, &l.rows[i]);
+	jw_array_end(j);
+	if (more)
+		jw_kv_string(j, "continuationToken", arena_printf(r->arena, "%" PRId64, l.rows[n - 1].version));
+	jw_object_end(j);
+	return 0;
+}
+
+/* --- one version's state --- */
+
+struct finding {
+	struct arena *a;
+	const char *stack_id;
+	int64_t version;
+	struct checkpoint checkpoint;
+	bool empty; /* nothing had ever been there */
+};
+
+static int find_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct finding *f = arg;
+	struct update_by_version_row row;
+	int rc = q_update_by_version(c, f->a, &(struct update_by_version_in){ f->stack_id, f->version }, &row, e);
+	if (rc == 0 || (rc > 0 && streq(row.status, "in-progress")))
+		return err_set(e, ERR_NOT_FOUND, "version %" PRId64 " of the stack", f->version);
+	f->empty = rc > 0 && !row.checkpoint_id;
+	if (rc < 0 || f->empty)
+		return rc < 0 ? rc : 0;
+	rc = checkpoint_find(c, f->a, row.checkpoint_id, &f->checkpoint, e);
+	if (rc == 0)
+		return err_set(e, ERR_NOT_FOUND, "the state of version %" PRId64 " is no longer kept", f->version);
+	return rc < 0 ? rc : 0;
+}
+
+/* *ret absent: an empty state. */
+static int read_state(struct request *r, int64_t version, struct str *ret_gzip, struct json *ret, struct err *e)
+{
+	struct finding f = { .a = r->arena, .stack_id = request_access(r)->stack_id, .version = version };
+	struct str text;
+	*ret = JSON_ABSENT;
+	int rc = db_read(app_of(r)->db, find_fn, &f, e);
+	if (rc < 0 || f.empty)
+		return rc;
+	rc = checkpoint_load(app_of(r), r->arena, &f.checkpoint, ret_gzip, e);
+	if (rc == 0)
+		rc = document_inflate(r->arena, *ret_gzip, &text, e);
+	return rc < 0 ? rc : json_check(text, ret, e);
+}
+
+int versions_api_compare(struct request *r, struct response *w, struct err *e)
+{
+	int64_t from, to;
+	struct json old, new;
+	struct str gzip;
+	int rc = request_query_int(r, "from", 1, INT64_MAX, 0, &from, e);
+	if (rc == 0)
+		rc = request_query_int(r, "to", 1, INT64_MAX, 0, &to, e);
+	if (rc == 0 && (from == 0 || to == 0))
+		return err_set(e, ERR_BAD_REQUEST, "from and to must name two versions");
+	if (rc == 0)
+		rc = read_state(r, from, &gzip, &old, e);
+	if (rc == 0)
+		rc = read_state(r, to, &gzip, &new, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_int(j, "from", from);
+	jw_kv_int(j, "to", to);
+	rc = compare_states(old, new, r->arena, j, e);
+	jw_object_end(j);
+	return rc;
+}
+
+int versions_api_restore(struct request *r, struct response *w, struct err *e)
+{
+	const struct access *access = request_access(r);
+	int64_t version, resources;
+	struct json state;
+	struct str gzip;
+	struct checkpoint checkpoint;
+	if (!str_to_int64(str_of(request_param(r, "version")), &version) || version < 1)
+		return err_set(e, ERR_BAD_REQUEST, "version: must be an integer of at least 1");
+	int rc = read_state(r, version, &gzip, &state, e);
+	if (rc == 0 && !state.p)
+		return err_set(e, ERR_BAD_REQUEST, "version %" PRId64 " has no state that could be restored", version);
+	if (rc == 0)
+		rc = untyped_deployment_check(state, &resources, e);
+	if (rc == 0)
+		rc = checkpoint_prepare(app_of(r), r->arena, json_text(state), gzip, resources, &checkpoint, e);
+	if (rc < 0)
+		return rc;
+	struct import n = { .stack_id = access->stack_id,
+			    .message = arena_printf(r->arena, "version %" PRId64 " restored", version),
+			    .requested_by = access->who.user_id,
+			    .deployment_id = access->who.kind == PRINCIPAL_RUN ? access->who.deployment_id : NULL,
+			    .checkpoint = &checkpoint };
+	const char *id;
+	rc = state_import(app_of(r), r->arena, &n, &id, &version, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_string(j, "updateID", id);
+	jw_kv_int(j, "version", version);
+	jw_object_end(j);
+	return 0;
+}
