@@ -147,3 +147,11 @@ DELETE FROM outbox WHERE id = :id;
 -- in: consumer text
 -- out: due_us int?
 SELECT min(due_us) AS due_us FROM outbox WHERE consumer = :consumer;
+
+-- name: org_keys :many
+-- out: id text, data_key blob
+SELECT id, data_key FROM orgs ORDER BY id;
+
+-- name: org_set_key :exec
+-- in: id text, data_key blob
+UPDATE orgs SET data_key = :data_key WHERE id = :id;

@@ -134,3 +134,10 @@ int command_pool_create(struct invocation *in, struct err *e)
 	call_set(&c, "description", in->config.description);
 	return call_run(&c, e);
 }
+
+int command_key_rotate(struct invocation *in, struct err *e)
+{
+	struct call c;
+	call_init(&c, in, "/api/site/keys/rotate", "id");
+	return call_run(&c, e);
+}

@@ -44,5 +44,6 @@ int command_org_add(struct invocation *in, struct err *e);
 int command_user_add(struct invocation *in, struct err *e);
 int command_token_create(struct invocation *in, struct err *e);
 int command_pool_create(struct invocation *in, struct err *e);
+int command_key_rotate(struct invocation *in, struct err *e);
 
 #endif

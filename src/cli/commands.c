@@ -18,6 +18,10 @@ const struct command commands[] = {
 	  "Prints the token. It is stored nowhere: keep it.", command_token_create },
 	{ "admin pool create", COMMAND_POOL_CREATE, "NAME", 1, "make a pool for agents",
 	  "Prints the token for its agents. It is stored nowhere: keep it.", command_pool_create },
+	{ "admin key rotate", COMMAND_KEY_ROTATE, NULL, 0, "make a new master key",
+	  "Prints the number of the new key. The keys of all organizations are sealed with it, while the server runs; the old\n"
+	  "key is then gone from master.key. A backup that was made before needs the master.key that lies in it.",
+	  command_key_rotate },
 	{ "config", COMMAND_CONFIG, NULL, 0, "print every option's value and where it comes from",
 	  "Takes the options of serve, dev and agent. Each may also stand in the environment (--listen as SLIPWAY_LISTEN) and in\n"
 	  "a file (name = value); a flag wins over the environment, the environment over the file.",

@@ -102,3 +102,21 @@ bool crypto_equal(struct str a, struct str b)
 {
 	return a.n == b.n && (a.n == 0 || sodium_memcmp(a.p, b.p, a.n) == 0);
 }
+
+const struct crypto_key *crypto_keyring_find(const struct crypto_keyring *ring, uint32_t id)
+{
+	for (size_t i = 0; i < ring->count; i++)
+		if (ring->keys[i].id == id)
+			return &ring->keys[i];
+	return NULL;
+}
+
+int crypto_keyring_open(const struct crypto_keyring *ring, const char *owner, struct str sealed, struct arena *a,
+			struct str *ret_plaintext, struct err *e)
+{
+	uint32_t id;
+	const struct crypto_key *key = crypto_sealed_key_id(sealed, &id) ? crypto_keyring_find(ring, id) : NULL;
+	if (!key)
+		return err_set(e, ERR_BAD_REQUEST, "sealed with a key that is not there");
+	return crypto_open(key, owner, sealed, a, ret_plaintext, e);
+}

@@ -42,9 +42,27 @@ int crypto_open(const struct crypto_key *key, const char *owner, struct str seal
 /* Which generation of the key sealed it; false if it is no sealed blob that we know. */
 bool crypto_sealed_key_id(struct str sealed, uint32_t *ret_id);
 
-/* The master key: a file of 0600 with 64 hex characters; created (whole or not at all, fsynced) if absent and `create`.
- * ERR_NOT_FOUND if absent otherwise; ERR_IO if it is damaged, or if others may read it. */
-int crypto_master_load(const char *path, bool create, struct crypto_key *ret, struct err *e);
+/* The keys of one purpose, newest first: the first one seals, each of them opens what it once sealed. */
+#define CRYPTO_KEYRING_MAX 8
+struct crypto_keyring {
+	struct crypto_key keys[CRYPTO_KEYRING_MAX];
+	size_t count;
+};
+/* NULL if there is none of that id. */
+const struct crypto_key *crypto_keyring_find(const struct crypto_keyring *ring, uint32_t id);
+/* crypto_open with the key that the blob names. */
+int crypto_keyring_open(const struct crypto_keyring *ring, const char *owner, struct str sealed, struct arena *a,
+			struct str *ret_plaintext, struct err *e);
+
+/*
+ * The master key: a file of 0600 with a line "<id> <64 hex characters>" for each key, newest first; in general one. Key 1
+ * may stand alone as 64 hex characters, as it does until the first rotation.
+ *
+ * load: created (whole or not at all, fsynced) if absent and `create`; ERR_NOT_FOUND if absent otherwise; ERR_IO if it is
+ * damaged, or if others may read it. save: replaces the file, whole or not at all, fsynced.
+ */
+int crypto_master_load(const char *path, bool create, struct crypto_keyring *ret, struct err *e);
+int crypto_master_save(const char *path, const struct crypto_keyring *ring, struct err *e);
 
 void crypto_sha256(struct str data, unsigned char ret[CRYPTO_SHA256_BYTES]);
 char *crypto_sha256_hex(struct arena *a, struct str data);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "db/queries_identity.h"
+#include "identity/internal.h"
 
 /* Names that stand for themselves in paths of the API or of the console. */
 static const char *const reserved_names[] = { "default", "api",	    "healthz", "readyz",
@@ -23,46 +24,6 @@ bool identity_name_valid(const char *name)
 		if (streq(name, reserved_names[i]))
 			return false;
 	return true;
-}
-
-/* The associated data of an organization's data key. */
-static const char *org_owner(struct arena *a, const char *org_id)
-{
-	return arena_printf(a, "org:%s", org_id);
-}
-
-int identity_org_key(const struct identity *id, const struct org *org, struct crypto_key *ret, struct err *e)
-{
-	_cleanup_arena_ struct arena a;
-	arena_init(&a, 0);
-	struct str plain;
-	const char *owner = org_owner(&a, org->id);
-	if (!owner)
-		return err_nomem(e);
-	int rc = crypto_open(&id->master, owner, org->data_key, &a, &plain, e);
-	if (rc < 0)
-		/* Whatever crypto calls it: a stored key that does not open is our fault, not the client's. */
-		return err_set(e, ERR_INTERNAL, "the data key of organization %s does not open with the master key",
-			       org->id);
-	if (plain.n != CRYPTO_KEY_BYTES)
-		return err_set(e, ERR_INTERNAL, "the data key of organization %s has %zu bytes", org->id, plain.n);
-	ret->id = 1;
-	memcpy(ret->bytes, plain.p, CRYPTO_KEY_BYTES);
-	crypto_wipe((void *)plain.p, plain.n);
-	return 0;
-}
-
-/* A new key, sealed by the master key. */
-static int new_org_key(const struct identity *id, struct arena *a, const char *org_id, struct str *ret, struct err *e)
-{
-	struct crypto_key key;
-	const char *owner = org_owner(a, org_id);
-	if (!owner)
-		return err_nomem(e);
-	crypto_key_new(&key, 1);
-	int rc = crypto_seal(&id->master, owner, (struct str){ (const char *)key.bytes, sizeof(key.bytes) }, a, ret, e);
-	crypto_wipe(&key, sizeof(key));
-	return rc;
 }
 
 int identity_org_by_id(struct db_conn *c, struct arena *a, const char *org_id, struct org *ret, struct err *e)
@@ -152,9 +113,11 @@ int identity_org_add(struct identity *id, struct arena *a, const char *name, con
 		return rc;
 	if (!p.row.id)
 		return err_nomem(e);
-	rc = new_org_key(id, a, p.row.id, &p.row.data_key, e);
+	identity_keys_hold(id);
+	rc = identity_new_org_key(id, a, p.row.id, &p.row.data_key, e);
 	if (rc == 0)
 		rc = db_write(id->db, add_org_fn, &p, e);
+	identity_keys_release(id);
 	if (rc == 0)
 		*ret_id = p.row.id;
 	return rc;
@@ -250,9 +213,11 @@ int identity_user_add(struct identity *id, struct arena *a, const char *name, bo
 		return err_set(e, ERR_BAD_REQUEST, "/role: must be admin or member");
 	if (!p.personal.id || !p.user.id)
 		return err_nomem(e);
-	rc = new_org_key(id, a, p.personal.id, &p.personal.data_key, e);
+	identity_keys_hold(id);
+	rc = identity_new_org_key(id, a, p.personal.id, &p.personal.data_key, e);
 	if (rc == 0)
 		rc = db_write(id->db, add_user_fn, &p, e);
+	identity_keys_release(id);
 	if (rc == 0)
 		*ret_id = p.user_id;
 	return rc;

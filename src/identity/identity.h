@@ -6,6 +6,7 @@
 #ifndef SLIPWAY_IDENTITY_IDENTITY_H
 #define SLIPWAY_IDENTITY_IDENTITY_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -104,8 +105,20 @@ const char *route_auth_name(enum route_auth a); /* "user" */
 
 struct identity {
 	struct db *db;
-	struct crypto_key master;
+	const char *key_path; /* master.key */
+	/* Newest first. Keys are only ever added while the server runs, under the lock: what was read before a rotation
+	 * is still opened after it. */
+	struct crypto_keyring master;
+	bool rotating; /* some data keys may still be sealed by the second key, and the file holds both */
+	pthread_rwlock_t keys_lock;
 };
+/* Loads the master key (crypto_master_load) and, when a rotation was interrupted, ends it: after the database is open. */
+int identity_keys_load(struct identity *id, const char *path, bool create, struct err *e);
+int identity_keys_settle(struct identity *id, struct err *e);
+void identity_keys_done(struct identity *id);
+/* A new master key: the data keys of all organizations are sealed anew with it, and the old one goes out of the file.
+ * Whenever the server dies in between, the file opens everything. *ret_orgs: how many there are. */
+int identity_keys_rotate(struct identity *id, uint32_t *ret_key_id, int64_t *ret_orgs, struct err *e);
 
 /* --- authentication: all by token hash; ERR_UNAUTHORIZED when unknown or expired --- */
 int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, struct principal *ret, struct err *e);
@@ -119,7 +132,7 @@ int identity_tick(struct db *db, int64_t now_us, int64_t *ret_next_us, struct er
 int identity_org_access(struct db_conn *c, struct arena *a, const struct principal *who, const char *org_name,
 			struct org *ret_org, const char **ret_role, struct err *e);
 /* The organization's data key, opened. */
-int identity_org_key(const struct identity *id, const struct org *org, struct crypto_key *ret, struct err *e);
+int identity_org_key(struct identity *id, const struct org *org, struct crypto_key *ret, struct err *e);
 
 struct user {
 	const char *id;

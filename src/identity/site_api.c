@@ -92,3 +92,18 @@ int site_token_create(struct request *r, struct response *w, struct err *e)
 		return rc;
 	return identity_answer_new_token(r, w, body.user, body.description, body.expires_s, e);
 }
+
+int site_key_rotate(struct request *r, struct response *w, struct err *e)
+{
+	uint32_t key_id;
+	int64_t orgs;
+	int rc = identity_keys_rotate(app_of(r)->identity, &key_id, &orgs, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_string(j, "id", arena_printf(r->arena, "%u", key_id));
+	jw_kv_int(j, "organizations", orgs);
+	jw_object_end(j);
+	return 0;
+}

@@ -19,6 +19,7 @@ enum {
 	COMMAND_TOKEN_CREATE = 1 << 6,
 	COMMAND_POOL_CREATE = 1 << 7,
 	COMMAND_ROUTES = 1 << 8,
+	COMMAND_KEY_ROTATE = 1 << 10,
 	COMMAND_PLAIN = 1 << 9, /* version, help: nothing but --help */
 };
 

@@ -143,13 +143,15 @@ static int open_storage(struct server *s, const struct config *config, struct er
 	if (rc == 0)
 		rc = crypto_init(e);
 	if (rc == 0)
-		rc = crypto_master_load(key, is_new, &s->identity.master, e);
+		rc = identity_keys_load(&s->identity, key, is_new, e);
 	if (rc == 0)
 		rc = db_open(db, &s->app.db, e);
 	if (rc == 0)
 		rc = blob_open(blobs, &s->app.blobs, e);
 	s->identity.db = s->app.db;
 	s->app.identity = &s->identity;
+	if (rc == 0)
+		rc = identity_keys_settle(&s->identity, e);
 	if (rc == 0)
 		rc = identity_is_empty(&s->identity, &s->is_empty, e);
 	return rc;
@@ -290,7 +292,7 @@ void server_free(struct server *s)
 	if (s->app.blobs)
 		blob_close(s->app.blobs);
 	db_close(s->app.db);
-	crypto_wipe(&s->identity.master, sizeof(s->identity.master));
+	identity_keys_done(&s->identity);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	arena_done(&s->arena);

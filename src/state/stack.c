@@ -69,7 +69,7 @@ static const char *key_owner(struct arena *a, const char *stack_id)
 	return arena_printf(a, "stack:%s", stack_id);
 }
 
-int state_stack_key(const struct identity *id, const struct org *org, const struct stack *s, struct crypto_key *ret,
+int state_stack_key(struct identity *id, const struct org *org, const struct stack *s, struct crypto_key *ret,
 		    struct err *e)
 {
 	_cleanup_arena_ struct arena a;

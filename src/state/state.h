@@ -35,7 +35,7 @@ int state_stack_by_id(struct db_conn *c, struct arena *a, const char *stack_id, 
 
 /* Seals and opens values for a stack with its own key (secrets of state, secrets of deployment settings). `purpose`
  * becomes part of the associated data: "state", "settings". */
-int state_stack_key(const struct identity *id, const struct org *org, const struct stack *s, struct crypto_key *ret,
+int state_stack_key(struct identity *id, const struct org *org, const struct stack *s, struct crypto_key *ret,
 		    struct err *e);
 
 /* The org of a stack, for code that has only the stack (ticker). 1 found, 0 not. */

@@ -138,7 +138,8 @@ static int setup(void **state)
 	snprintf(f->dir, sizeof(f->dir), "/tmp/test_access_XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	assert_int_equal(crypto_init(&f->e), 0);
-	crypto_key_new(&f->identity.master, 1);
+	f->identity.master.count = 1;
+	crypto_key_new(&f->identity.master.keys[0], 1);
 	if (db_open(arena_printf(&f->arena, "%s/db", f->dir), &f->identity.db, &f->e) < 0)
 		fail_msg("%s", f->e.message);
 	*state = f;

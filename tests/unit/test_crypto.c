@@ -136,8 +136,8 @@ static void master_key(void **state)
 	char dir[] = "/tmp/slipway-master-XXXXXX";
 	assert_non_null(mkdtemp(dir));
 	const char *path = arena_printf(&arena, "%s/master.key", dir);
-	struct crypto_key key = { 0 };
-	struct crypto_key again = { 0 };
+	struct crypto_keyring key = { 0 };
+	struct crypto_keyring again = { 0 };
 	struct stat st;
 	assert_int_equal(crypto_master_load(path, false, &key, &err), -ERR_NOT_FOUND);
 	assert_int_equal(stat(path, &st), -1);
@@ -146,8 +146,9 @@ static void master_key(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(st.st_size, 65);
 	assert_int_equal(crypto_master_load(path, true, &again, &err), 0);
-	assert_memory_equal(key.bytes, again.bytes, sizeof(key.bytes));
-	assert_int_equal(key.id, again.id);
+	assert_memory_equal(key.keys[0].bytes, again.keys[0].bytes, CRYPTO_KEY_BYTES);
+	assert_int_equal(key.keys[0].id, again.keys[0].id);
+	assert_int_equal(again.count, 1);
 	/* Readable by others. */
 	chmod(path, 0640);
 	assert_int_equal(crypto_master_load(path, true, &again, &err), -ERR_IO);
@@ -161,7 +162,12 @@ static void master_key(void **state)
 					arena_printf(&arena, "%s00", hex),
 					arena_printf(&arena, "%s\n\n", hex),
 					arena_printf(&arena, "%.63sx", hex),
-					arena_printf(&arena, "%.63s\n", hex) };
+					arena_printf(&arena, "%.63s\n", hex),
+					arena_printf(&arena, "0 %s\n", hex),
+					arena_printf(&arena, "2 %s\n2 %s\n", hex, hex),
+					arena_printf(&arena, "1 %s\n2 %s\n", hex, hex),
+					arena_printf(&arena, "2 %s\n1 %.63s\n", hex, hex),
+					arena_printf(&arena, "4294967296 %s\n", hex) };
 	for (size_t i = 0; i < ARRAY_SIZE(damaged); i++) {
 		write_file(path, damaged[i], 0600);
 		assert_int_equal(crypto_master_load(path, true, &again, &err), -ERR_IO);
@@ -171,7 +177,20 @@ static void master_key(void **state)
 	/* By hand, without a newline. */
 	write_file(path, hex, 0600);
 	assert_int_equal(crypto_master_load(path, true, &again, &err), 0);
-	assert_int_equal(again.bytes[31], 31);
+	assert_int_equal(again.keys[0].bytes[31], 31);
+	assert_int_equal(again.keys[0].id, 1);
+	/* Several, numbered, newest first. */
+	struct crypto_keyring two = { .count = 2 };
+	crypto_key_new(&two.keys[0], 7);
+	crypto_key_new(&two.keys[1], 6);
+	assert_int_equal(crypto_master_save(path, &two, &err), 0);
+	assert_int_equal(crypto_master_load(path, false, &again, &err), 0);
+	assert_int_equal(again.count, 2);
+	assert_memory_equal(again.keys, two.keys, sizeof(two.keys));
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_ptr_equal(crypto_keyring_find(&again, 6), &again.keys[1]);
+	assert_null(crypto_keyring_find(&again, 1));
 	unlink(path);
 	assert_int_equal(rmdir(dir), 0); /* nothing else was left there */
 	assert_int_equal(crypto_master_load(path, true, &key, &err), -ERR_IO);
