@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,10 @@ struct blob_store {
 	atomic_ulong next_tmp;
 	/* Folders that are known to be on disk, a bit each. */
 	atomic_uchar durable[FOLDERS / 8];
+	pthread_mutex_t hold_lock;
+	int holders;
+	char (*waiting)[BLOB_KEY_SIZE]; /* deleted while held */
+	size_t waiting_count, waiting_cap;
 };
 
 static int hex_value(char c)
@@ -124,6 +129,7 @@ int blob_open(const char *dir, struct blob_store **ret, struct err *e)
 	struct blob_store *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_nomem(e);
+	pthread_mutex_init(&s->hold_lock, NULL);
 	s->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc = s->fd < 0 ? err_errno(e, "%s", dir) : 0;
 	if (rc == 0)
@@ -147,6 +153,7 @@ void blob_close(struct blob_store *s)
 		return;
 	if (s->fd >= 0)
 		close(s->fd);
+	free(s->waiting);
 	free(s);
 }
 
@@ -247,7 +254,7 @@ int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str 
 	return 0;
 }
 
-int blob_delete(struct blob_store *s, const char *key, struct err *e)
+static int delete_now(struct blob_store *s, const char *key, struct err *e)
 {
 	char path[PATH_SIZE];
 	if (!path_of(key, path))
@@ -255,4 +262,79 @@ int blob_delete(struct blob_store *s, const char *key, struct err *e)
 	if (unlinkat(s->fd, path, 0) < 0 && errno != ENOENT)
 		return err_errno(e, "blob %s", key);
 	return 0;
+}
+
+/* False if nobody holds, or there is no memory to wait in: then it is done at once. */
+static bool put_off(struct blob_store *s, const char *key)
+{
+	if (s->holders == 0 || strlen(key) != BLOB_KEY_SIZE - 1)
+		return false;
+	if (s->waiting_count == s->waiting_cap) {
+		size_t cap = s->waiting_cap ? 2 * s->waiting_cap : 64;
+		void *more = realloc(s->waiting, cap * sizeof(*s->waiting));
+		if (!more)
+			return false;
+		s->waiting = more;
+		s->waiting_cap = cap;
+	}
+	memcpy(s->waiting[s->waiting_count++], key, BLOB_KEY_SIZE);
+	return true;
+}
+
+int blob_delete(struct blob_store *s, const char *key, struct err *e)
+{
+	pthread_mutex_lock(&s->hold_lock);
+	bool later = put_off(s, key);
+	pthread_mutex_unlock(&s->hold_lock);
+	return later ? 0 : delete_now(s, key, e);
+}
+
+void blob_hold(struct blob_store *s)
+{
+	pthread_mutex_lock(&s->hold_lock);
+	s->holders++;
+	pthread_mutex_unlock(&s->hold_lock);
+}
+
+void blob_release(struct blob_store *s)
+{
+	pthread_mutex_lock(&s->hold_lock);
+	s->holders--;
+	for (size_t i = 0; s->holders == 0 && i < s->waiting_count; i++)
+		delete_now(s, s->waiting[i], NULL);
+	if (s->holders == 0)
+		s->waiting_count = 0;
+	pthread_mutex_unlock(&s->hold_lock);
+}
+
+/* Entries of one folder: blobs, or folders of the next level. */
+static int each_in(struct blob_store *s, const char *folder, int level, blob_each_fn fn, void *arg, struct err *e)
+{
+	int fd = openat(s->fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return err_errno(e, "blob folder %s", folder);
+	}
+	const struct dirent *entry;
+	int rc = 0;
+	while (rc >= 0 && (entry = readdir(d))) {
+		char next[FOLDER_PATH_SIZE];
+		size_t n = strlen(entry->d_name);
+		if (level == 2 && n == BLOB_KEY_SIZE - 1)
+			rc = fn(arg, entry->d_name, e);
+		if (level == 2 || n != 2 || hex_value(entry->d_name[0]) < 0 || hex_value(entry->d_name[1]) < 0)
+			continue;
+		snprintf(next, sizeof(next), level == 0 ? "%.2s" : "%.2s/%.2s", level == 0 ? entry->d_name : folder,
+			 entry->d_name);
+		rc = each_in(s, next, level + 1, fn, arg, e);
+	}
+	closedir(d);
+	return rc < 0 ? rc : 0;
+}
+
+int blob_each(struct blob_store *s, blob_each_fn fn, void *arg, struct err *e)
+{
+	return each_in(s, ".", 0, fn, arg, e);
 }

@@ -20,5 +20,12 @@ int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZ
 int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str *ret, struct err *e);
 /* Removing what is not there is no error. */
 int blob_delete(struct blob_store *s, const char *key, struct err *e);
+/* Until blob_release, what is deleted stays where it is; it goes then. For a backup, whose copy of the database still
+ * names what is being removed. May be held by several. */
+void blob_hold(struct blob_store *s);
+void blob_release(struct blob_store *s);
+/* Calls fn for every key, in no order; a negative return stops. What comes or goes meanwhile may be seen or not. */
+typedef int (*blob_each_fn)(void *arg, const char *key, struct err *e);
+int blob_each(struct blob_store *s, blob_each_fn fn, void *arg, struct err *e);
 
 #endif

@@ -2,13 +2,12 @@
  * admin.c: `slipway admin ...`: REST calls over the control socket, which only the owner of the data directory may open.
  * The id or the token is the only line on standard output; --json prints the whole answer instead.
  */
-#include "cli/command.h"
+#include "cli/site_call.h"
 
 #include <stdio.h>
 
 #include "base/encode.h"
 #include "base/json.h"
-#include "http/client.h"
 
 #define BODY_MAX_BYTES (64 * (size_t)1024)
 
@@ -34,24 +33,32 @@ static void call_set(struct call *c, const char *name, const char *value)
 		jw_kv_string(&c->j, name, value);
 }
 
-static int call_send(struct call *c, struct json *ret, struct err *e)
+int site_client(struct invocation *in, struct http_client **ret, struct err *e)
 {
-	const struct config *config = &c->in->config;
+	const struct config *config = &in->config;
 	struct http_client_config client_config = { .base_url = "http://localhost", .user_agent = "slipway-admin" };
 	client_config.socket_path =
-		config->socket ? config->socket : arena_printf(c->in->arena, "%s/slipway.sock", config->data);
-	if (!client_config.socket_path)
-		return err_nomem(e);
+		config->socket ? config->socket : arena_printf(in->arena, "%s/slipway.sock", config->data);
+	return client_config.socket_path ? http_client_new(&client_config, ret, e) : err_nomem(e);
+}
+
+int site_call(struct invocation *in, const char *method, const char *path, struct str body, int timeout_ms,
+	      struct json *ret, struct err *e)
+{
 	struct http_client *client;
-	int rc = http_client_new(&client_config, &client, e);
+	struct http_client_response answer;
+	struct http_client_request rq = { .method = method, .path = path, .body = body, .timeout_ms = timeout_ms };
+	int rc = site_client(in, &client, e);
 	if (rc < 0)
 		return rc;
-	rc = http_client_json(client, "POST", c->path, buf_str(&c->body), c->in->arena, ret, e);
+	rc = http_client_send(client, &rq, in->arena, &answer, e);
 	http_client_free(client);
 	if (rc == -ERR_UNAVAILABLE)
-		return err_wrap(e, "no server answers on %s; is it running, and is --data its directory?",
-				client_config.socket_path);
-	return rc;
+		return err_wrap(e, "no server answers on %s/slipway.sock; is it running, and is --data its directory?",
+				in->config.data);
+	if (rc == 0 && answer.status >= 400)
+		return http_client_refusal(&answer, in->arena, e);
+	return rc < 0 ? rc : json_check(answer.body, ret, e);
 }
 
 /* Sends it and prints the result. */
@@ -61,7 +68,7 @@ static int call_run(struct call *c, struct err *e)
 	struct json answer = JSON_ABSENT;
 	int rc = buf_check(&c->body, "the request", e);
 	if (rc == 0)
-		rc = call_send(c, &answer, e);
+		rc = site_call(c->in, "POST", c->path, buf_str(&c->body), 0, &answer, e);
 	buf_done(&c->body);
 	if (rc < 0)
 		return rc;

@@ -22,6 +22,18 @@ const struct command commands[] = {
 	  "Prints the number of the new key. The keys of all organizations are sealed with it, while the server runs; the old\n"
 	  "key is then gone from master.key. A backup that was made before needs the master.key that lies in it.",
 	  command_key_rotate },
+	{ "admin backup", COMMAND_BACKUP, "FILE", 1, "write everything that the server keeps into one file",
+	  "The server may go on running. The file holds the master key: keep it as you would keep the secrets themselves.",
+	  command_backup },
+	{ "admin restore", COMMAND_RESTORE, "FILE", 1, "make a data directory of a backup",
+	  "--data names a directory that is empty or not there. Needs no server. 'slipway admin verify' checks the result.",
+	  command_restore },
+	{ "admin verify", COMMAND_VERIFY, NULL, 0, "read everything that is stored, and tell what is wrong",
+	  "A line for each problem; exit code 1 if there is one. Works on a running server and on a directory without one.",
+	  command_verify },
+	{ "admin export", COMMAND_EXPORT, "DIR", 1, "write the state of every stack into a folder",
+	  "DIR/ORGANIZATION/PROJECT/STACK.json, as 'pulumi stack export' gives it and 'pulumi stack import' takes it.",
+	  command_export },
 	{ "config", COMMAND_CONFIG, NULL, 0, "print every option's value and where it comes from",
 	  "Takes the options of serve, dev and agent. Each may also stand in the environment (--listen as SLIPWAY_LISTEN) and in\n"
 	  "a file (name = value); a flag wins over the environment, the environment over the file.",

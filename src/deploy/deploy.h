@@ -15,6 +15,10 @@ int deploy_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct er
 /* Schedules: queues what is due. */
 int schedule_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
 
+/* The part of `slipway admin verify` about settings and logs (state/verify.h). */
+struct verify;
+int deploy_verify(struct app *app, struct verify *v, struct err *e);
+
 /* Makes a pool and its token. org_id NULL: a shared pool that serves every organization (slipway dev). */
 int deploy_pool_add(struct app *app, struct arena *a, const char *org_id, const char *name, const char *description,
 		    const char **ret_id, const char **ret_token, struct err *e);

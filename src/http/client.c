@@ -289,8 +289,7 @@ out:
 	return rc;
 }
 
-/* The server's message where it sent one (cli-protocol §1.4), else the beginning of what came. */
-static int status_error(const struct http_client_response *response, struct arena *a, struct err *e)
+int http_client_refusal(const struct http_client_response *response, struct arena *a, struct err *e)
 {
 	enum err_code code = err_from_http_status(response->status);
 	struct json root;
@@ -312,7 +311,7 @@ int http_client_json(struct http_client *c, const char *method, const char *path
 	if (rc < 0)
 		return rc;
 	if (response.status >= 400)
-		return status_error(&response, a, e);
+		return http_client_refusal(&response, a, e);
 	struct json root = JSON_ABSENT;
 	if (response.body.n > 0 && ret_json) {
 		rc = json_check(response.body, &root, e);

@@ -48,6 +48,9 @@ void http_client_set_token(struct http_client *c, const char *token);
 /* One attempt. Transport faults are ERR_UNAVAILABLE (ERR_TIMEOUT, ERR_CANCELLED); any HTTP status is a success here. */
 int http_client_send(struct http_client *c, const struct http_client_request *rq, struct arena *a,
 		     struct http_client_response *ret, struct err *e);
+/* The error that an answer with a status >= 400 is: with the server's message where it sent one (cli-protocol §1.4), else
+ * with the beginning of what came. */
+int http_client_refusal(const struct http_client_response *response, struct arena *a, struct err *e);
 /* send, then a status >= 400 becomes an error of the matching code with the server's message. *ret_json (may be NULL)
  * gets the checked body, absent when empty. */
 int http_client_json(struct http_client *c, const char *method, const char *path, struct str body, struct arena *a,

@@ -33,6 +33,7 @@ struct app {
 	struct identity *identity;
 	struct http_server *http; /* set after the server has started */
 	struct app_options options;
+	const char *data_dir;
 	const char *public_url; /* "http://127.0.0.1:8420", no slash at the end; never NULL once requests run */
 	/* Tells the ticker that something may be due earlier than it thinks. Any thread. */
 	void (*poke)(struct app *app);

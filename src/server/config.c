@@ -7,7 +7,9 @@
 #define SERVER (COMMAND_SERVE | COMMAND_DEV | COMMAND_CONFIG)
 #define RUNNER (COMMAND_AGENT | COMMAND_DEV | COMMAND_CONFIG)
 #define AGENT (COMMAND_AGENT | COMMAND_CONFIG)
-#define ADMIN (COMMAND_ORG_ADD | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE | COMMAND_KEY_ROTATE)
+#define ADMIN                                                                                                   \
+	(COMMAND_ORG_ADD | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE | COMMAND_KEY_ROTATE | \
+	 COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT)
 #define PROGRAMS (SERVER | AGENT)
 
 static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };

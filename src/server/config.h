@@ -20,6 +20,10 @@ enum {
 	COMMAND_POOL_CREATE = 1 << 7,
 	COMMAND_ROUTES = 1 << 8,
 	COMMAND_KEY_ROTATE = 1 << 10,
+	COMMAND_BACKUP = 1 << 11,
+	COMMAND_RESTORE = 1 << 12,
+	COMMAND_VERIFY = 1 << 13,
+	COMMAND_EXPORT = 1 << 14,
 	COMMAND_PLAIN = 1 << 9, /* version, help: nothing but --help */
 };
 

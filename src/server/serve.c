@@ -129,6 +129,7 @@ static int open_storage(struct server *s, const struct config *config, struct er
 	const char *db = arena_printf(a, "%s/slipway.db", config->data);
 	const char *blobs = arena_printf(a, "%s/blobs", config->data);
 	const char *key = arena_printf(a, "%s/master.key", config->data);
+	s->app.data_dir = arena_strdup(a, config->data);
 	if (arena_failed(a))
 		return err_nomem(e);
 	int rc = open_directory(config->data, e);
@@ -241,20 +242,44 @@ static int start(struct server *s, const struct config *config, struct err *e)
 	return 0;
 }
 
-int server_start(const struct config *config, struct server **ret, struct err *e)
+static int make(const struct config *config, int (*begin)(struct server *, const struct config *, struct err *),
+		struct server **ret, struct err *e)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_nomem(e);
 	arena_init(&s->arena, 0);
 	s->lock_fd = -1;
-	int rc = start(s, config, e);
+	int rc = begin(s, config, e);
 	if (rc < 0) {
 		server_free(s);
 		return rc;
 	}
 	*ret = s;
 	return 0;
+}
+
+int server_start(const struct config *config, struct server **ret, struct err *e)
+{
+	return make(config, start, ret, e);
+}
+
+static int open_only(struct server *s, const struct config *config, struct err *e)
+{
+	const char *db = arena_printf(&s->arena, "%s/slipway.db", config->data);
+	s->app.options = config->times;
+	s->app.server = s;
+	if (!db)
+		return err_nomem(e);
+	/* Not to be made by looking for it. */
+	if (!file_exists(db))
+		return err_set(e, ERR_NOT_FOUND, "there is no data of a server in %s", config->data);
+	return open_storage(s, config, e);
+}
+
+int server_open(const struct config *config, struct server **ret, struct err *e)
+{
+	return make(config, open_only, ret, e);
 }
 
 struct app *server_app(struct server *s)

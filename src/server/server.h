@@ -21,6 +21,13 @@ struct server;
 /* Returns once requests are answered. The config must outlive the server. Its threads inherit the caller's signal mask: block
  * first what you want to wait for. */
 int server_start(const struct config *config, struct server **ret, struct err *e);
+/* Opens the data directory alone, for what works without a server: nobody listens, nothing ticks. ERR_CONFLICT when a
+ * server runs on it. */
+int server_open(const struct config *config, struct server **ret, struct err *e);
+/* Reads everything that is stored (state/verify.h) and writes what is wrong: {"problems":[sentences],"problemCount",
+ * "looked":{"stacks":n,...}}. */
+struct json_writer;
+int server_verify(struct app *app, struct json_writer *j, int64_t *ret_problems, struct err *e);
 struct app *server_app(struct server *s);
 /* "http://127.0.0.1:8420": where it listens, with the real port. */
 const char *server_listen_url(const struct server *s);

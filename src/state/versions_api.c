@@ -114,34 +114,34 @@ static int find_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 /* *ret absent: an empty state. */
-static int read_state(struct request *r, int64_t version, struct str *ret_gzip, struct json *ret, struct err *e)
+static int read_state(struct request *r, int64_t version, struct str *ret_gzip, struct str *ret_text, struct json *ret,
+		      struct err *e)
 {
 	struct finding f = { .a = r->arena, .stack_id = request_access(r)->stack_id, .version = version };
-	struct str text;
 	*ret = JSON_ABSENT;
 	int rc = db_read(app_of(r)->db, find_fn, &f, e);
 	if (rc < 0 || f.empty)
 		return rc;
 	rc = checkpoint_load(app_of(r), r->arena, &f.checkpoint, ret_gzip, e);
 	if (rc == 0)
-		rc = document_inflate(r->arena, *ret_gzip, &text, e);
-	return rc < 0 ? rc : json_check(text, ret, e);
+		rc = document_inflate(r->arena, *ret_gzip, ret_text, e);
+	return rc < 0 ? rc : json_check(*ret_text, ret, e);
 }
 
 int versions_api_compare(struct request *r, struct response *w, struct err *e)
 {
 	int64_t from, to;
 	struct json old, new;
-	struct str gzip;
+	struct str gzip, text;
 	int rc = request_query_int(r, "from", 1, INT64_MAX, 0, &from, e);
 	if (rc == 0)
 		rc = request_query_int(r, "to", 1, INT64_MAX, 0, &to, e);
 	if (rc == 0 && (from == 0 || to == 0))
 		return err_set(e, ERR_BAD_REQUEST, "from and to must name two versions");
 	if (rc == 0)
-		rc = read_state(r, from, &gzip, &old, e);
+		rc = read_state(r, from, &gzip, &text, &old, e);
 	if (rc == 0)
-		rc = read_state(r, to, &gzip, &new, e);
+		rc = read_state(r, to, &gzip, &text, &new, e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
@@ -158,17 +158,17 @@ int versions_api_restore(struct request *r, struct response *w, struct err *e)
 	const struct access *access = request_access(r);
 	int64_t version, resources;
 	struct json state;
-	struct str gzip;
+	struct str gzip, text;
 	struct checkpoint checkpoint;
 	if (!str_to_int64(str_of(request_param(r, "version")), &version) || version < 1)
 		return err_set(e, ERR_BAD_REQUEST, "version: must be an integer of at least 1");
-	int rc = read_state(r, version, &gzip, &state, e);
+	int rc = read_state(r, version, &gzip, &text, &state, e);
 	if (rc == 0 && !state.p)
 		return err_set(e, ERR_BAD_REQUEST, "version %" PRId64 " has no state that could be restored", version);
 	if (rc == 0)
 		rc = untyped_deployment_check(state, &resources, e);
 	if (rc == 0)
-		rc = checkpoint_prepare(app_of(r), r->arena, json_text(state), gzip, resources, &checkpoint, e);
+		rc = checkpoint_prepare(app_of(r), r->arena, text, gzip, resources, &checkpoint, e);
 	if (rc < 0)
 		return rc;
 	struct import n = { .stack_id = access->stack_id,
