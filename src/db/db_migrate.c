@@ -41,15 +41,16 @@ static int check_recorded(struct db_conn *c, const struct db_migration *list, si
 		const char *sha256 = (const char *)sqlite3_column_text(stmt, 2);
 		if (!name || !sha256)
 			rc = err_nomem(e);
-		else if (version != (int64_t)applied + 1)
-			rc = err_set(e, ERR_PRECONDITION,
-				     "the database's record of its schema has a gap before %lld (%s)",
-				     (long long)version, name);
 		else if (applied >= count)
 			rc = err_set(e, ERR_PRECONDITION,
-				     "the database has schema %lld (%s), this program knows the schema up to %zu: "
+				     "the database has schema %lld (%s), this program knows the schema up to %d: "
 				     "start it with a newer release",
-				     (long long)version, name, count);
+				     (long long)version, name, count > 0 ? list[count - 1].version : 0);
+		else if (version != list[applied].version)
+			rc = err_set(e, ERR_PRECONDITION,
+				     "the database has schema %lld (%s) where this program has %d (%s): it belongs to "
+				     "another build",
+				     (long long)version, name, list[applied].version, list[applied].name);
 		else if (strcmp(sha256, list[applied].sha256) != 0)
 			rc = err_set(e, ERR_PRECONDITION,
 				     "the database's schema %lld (%s) was made by other statements than this program's "
@@ -102,7 +103,6 @@ static int apply_next(struct db_conn *c, const struct db_migration *list, size_t
 	if (!*ret_more)
 		return 0;
 	const struct db_migration *m = &list[applied];
-	BUG_ON(m->version != (int)applied + 1);
 	if (db_conn_exec(c, m->sqlite, e) < 0)
 		return err_wrap(e, "migration %d (%s)", m->version, m->name);
 	/* Foreign keys are not enforced meanwhile (a table may be rebuilt): they must hold again at the end. */

@@ -1,9 +1,10 @@
 /*
  * migrate.h: the schema's versions. Inside of the room, and for its tests.
  *
- * Migrations are numbered 1, 2, ... without a gap and only go forward. schema_migrations records what was applied,
- * with the SHA-256 of the statements (comments and white space do not count, and the hash is the same for both
- * engines): a database that was made by other statements of that number is refused.
+ * Migrations are applied in the order of their numbers and only go forward. A number may be missing (one is given out
+ * when a piece of work begins), but none comes in later between two that were released. schema_migrations records what
+ * was applied, with the SHA-256 of the statements (comments and white space do not count, and the hash is the same for
+ * both engines): a database that was made by other statements, or in another order, is refused.
  */
 #ifndef SLIPWAY_DB_MIGRATE_H
 #define SLIPWAY_DB_MIGRATE_H

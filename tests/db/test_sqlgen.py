@@ -97,8 +97,12 @@ class Sqlgen(unittest.TestCase):
         self.assertIn("query_rooms", done.stderr)
 
     def test_migrations(self):
+        self.queries(GOOD)
         self.migration("0003_late", "CREATE TABLE b (id TEXT);")
-        self.assertIn("expected 0002", self.run_it("--check").stderr)
+        self.assertEqual(self.run_it("--check").returncode, 0, "a gap")
+        self.migration("0003_again", "CREATE TABLE c (id TEXT);")
+        self.assertIn("0003 is the number of", self.run_it("--check").stderr)
+        (self.dir / "migrations/0003_again.sql").unlink()
         (self.dir / "migrations/0003_late.sql").rename(self.dir / "migrations/0002_late.sql")
         self.migration("0002_late", "CREATE TABLE b (id TEXT);\n\nCREATE TABLE pets (id TEXT);")
         self.assertIn("migrations/0002_late.sql:3: table pets already exists", self.run_it("--check").stderr)
