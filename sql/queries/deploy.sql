@@ -122,28 +122,34 @@ SELECT deployments_paused AS paused, deployment_limit AS concurrency FROM orgs W
 UPDATE orgs SET deployments_paused = :paused WHERE id = :org_id;
 
 -- name: org_deployment_counts :many
--- in: org_id text
+-- in: org_id text, reader_id text?
 -- out: status text, n int
-SELECT status, COUNT(*) AS n FROM deployments WHERE org_id = :org_id GROUP BY status;
+SELECT d.status, COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id
+	AND (:reader_id IS NULL OR EXISTS (
+	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = d.stack_id))
+GROUP BY d.status;
 
 -- name: org_paused_stacks :many
--- in: org_id text
+-- in: org_id text, reader_id text?
 -- out: project text, name text
 SELECT s.project, s.name FROM deployment_settings t JOIN stacks s ON s.id = t.stack_id
-WHERE t.paused = 1 AND s.org_id = :org_id AND s.deleted_us IS NULL ORDER BY s.project, s.name;
+WHERE t.paused = 1 AND s.org_id = :org_id AND s.deleted_us IS NULL
+	AND (:reader_id IS NULL OR EXISTS (
+	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = s.id))
+ORDER BY s.project, s.name;
 
 -- ---- deployments ----
 
 -- name: deployment_insert :one
 -- The version is the next one of its stack.
--- in: id text, org_id text, stack_id text, operation text, pool_id text?, settings text, inherit_settings bool, skip_intermediate bool, initiator text, user_id text?, now_us int
+-- in: id text, org_id text, stack_id text, operation text, pool_id text?, settings text, inherit_settings bool, skip_intermediate bool, initiator text, user_id text?, org_token text?, now_us int
 -- out: version int
 INSERT INTO deployments (id, org_id, stack_id, version, operation, status, pool_id, settings, inherit_settings,
-	skip_intermediate, initiator, requested_by, created_us, modified_us)
+	skip_intermediate, initiator, requested_by, requested_by_token, created_us, modified_us)
 VALUES (:id, :org_id, :stack_id,
 	(SELECT COALESCE(MAX(d.version), 0) + 1 FROM deployments d WHERE d.stack_id = :stack_id),
 	:operation, 'not-started', :pool_id, :settings, :inherit_settings, :skip_intermediate, :initiator, :user_id,
-	:now_us, :now_us)
+	:org_token, :now_us, :now_us)
 RETURNING version;
 
 -- name: deployment_get :one
@@ -154,6 +160,12 @@ SELECT id, org_id, stack_id, version, operation, status, pool_id, settings, init
 	lease_expires_us, deadline_us, cancel_requested_us, ending_status, message, log_removed_us, project, stack_name,
 	org_name, org_paused, stack_paused, user_name, user_display_name, shown_pool_id, shown_pool_name
 FROM deployment_rows WHERE id = :id;
+
+-- name: deployment_org_token :one
+-- Of a token that asked for it; it may be gone.
+-- in: id text
+-- out: org_token text?
+SELECT requested_by_token AS org_token FROM deployments WHERE id = :id;
 
 -- name: deployment_by_version :one
 -- in: stack_id text, version int
@@ -174,16 +186,20 @@ SELECT COUNT(*) AS n, COALESCE(MAX(version), 0) AS latest_version FROM deploymen
 WHERE stack_id = :stack_id AND (:status IS NULL OR status = :status);
 
 -- name: deployment_list_org :many
--- Newest first.
--- in: org_id text, status text?, skip int, n int
+-- Newest first. reader_id NULL: whoever asks may see all stacks of the organization.
+-- in: org_id text, reader_id text?, status text?, skip int, n int
 -- out: id text
-SELECT id FROM deployments WHERE org_id = :org_id AND (:status IS NULL OR status = :status)
-ORDER BY id DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
+SELECT d.id FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
+	AND (:reader_id IS NULL OR EXISTS (
+	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = d.stack_id))
+ORDER BY d.id DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
 
 -- name: deployment_count_org :one
--- in: org_id text, status text?
+-- in: org_id text, reader_id text?, status text?
 -- out: n int
-SELECT COUNT(*) AS n FROM deployments WHERE org_id = :org_id AND (:status IS NULL OR status = :status);
+SELECT COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
+	AND (:reader_id IS NULL OR EXISTS (
+	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = d.stack_id));
 
 -- name: deployment_recent_stack :many
 -- in: stack_id text, n int
@@ -192,12 +208,14 @@ SELECT org_name, project, stack_name, version, operation, status, created_us, st
 FROM deployment_rows WHERE stack_id = :stack_id ORDER BY version DESC LIMIT COALESCE(:n, 0);
 
 -- name: deployment_recent_user :many
--- In the organizations of a user.
+-- Of the stacks that a user may see.
 -- in: user_id text, n int
 -- out: org_name text, project text, stack_name text, version int, operation text, status text, created_us int, started_us int?, ended_us int?, user_name text?
 SELECT org_name, project, stack_name, version, operation, status, created_us, started_us, ended_us, user_name
 FROM deployment_rows WHERE stack_deleted_us IS NULL
 	AND org_id IN (SELECT m.org_id FROM org_members m WHERE m.user_id = :user_id)
+	AND EXISTS (SELECT 1 FROM stack_readers v
+		WHERE v.reader_id = :user_id AND v.stack_id = deployment_rows.stack_id)
 ORDER BY id DESC LIMIT COALESCE(:n, 0);
 
 -- name: update_shown :one

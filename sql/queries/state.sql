@@ -39,9 +39,13 @@ VALUES (:id, :org_id, :project, :name, :tags, :data_key, :checkpoint_id, :resour
 ON CONFLICT DO NOTHING;
 
 -- name: stack_project_exists :one
--- in: org_id text, project text
+-- Whether it has a stack that who asks may see (reader_id NULL: any).
+-- in: org_id text, project text, reader_id text?
 -- out: found int
-SELECT 1 AS found FROM stacks WHERE org_id = :org_id AND project = :project AND deleted_us IS NULL LIMIT 1;
+SELECT 1 AS found FROM stacks s WHERE s.org_id = :org_id AND s.project = :project AND s.deleted_us IS NULL
+	AND (:reader_id IS NULL OR EXISTS (
+	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = s.id))
+LIMIT 1;
 
 -- name: stack_set_tags :exec
 -- in: id text, tags text
@@ -104,8 +108,8 @@ UPDATE stacks SET deleted_us = :now_us, checkpoint_id = NULL, resource_count = 0
 DELETE FROM stacks WHERE id = :id AND deleted_us IS NOT NULL;
 
 -- name: stack_list :many
--- What the user may see, by name, behind the given names. every: whoever it is sees all (limited by only_stack_id).
--- in: every int, user_id text?, only_stack_id text?, org text?, project text?, tag_name text?, tag_value text?,
+-- What may be seen, by name, behind the given names. reader_id NULL: everything (limited by only_stack_id).
+-- in: reader_id text?, only_stack_id text?, org text?, project text?, tag_name text?, tag_value text?,
 --     after_org text, after_project text, after_name text, count int
 -- out: id text, org text, project text, name text, last_update_us int?, running_update_id text?, version int,
 --      resource_count int
@@ -113,7 +117,8 @@ SELECT s.id AS id, o.name AS org, s.project AS project, s.name AS name, s.last_u
 	s.running_update_id AS running_update_id, s.version AS version, s.resource_count AS resource_count
 FROM stacks s JOIN orgs o ON o.id = s.org_id
 WHERE s.deleted_us IS NULL
-	AND (:every = 1 OR EXISTS (SELECT 1 FROM org_members m WHERE m.org_id = s.org_id AND m.user_id = :user_id))
+	AND (:reader_id IS NULL OR EXISTS (
+	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = s.id))
 	AND (:only_stack_id IS NULL OR s.id = :only_stack_id)
 	AND (:org IS NULL OR o.name = :org)
 	AND (:project IS NULL OR s.project = :project)

@@ -19,15 +19,18 @@ struct looking {
 
 static int find_stack(struct db_conn *c, struct request *r, struct viewer *v, struct err *e)
 {
-	const char *role;
-	int rc = identity_org_access(c, r->arena, &v->who, request_param(r, "org"), &v->org, &role, e);
+	struct access access = { .who = v->who };
+	int rc = identity_org_access(c, r->arena, &access, request_param(r, "org"), e);
 	if (rc == 0)
-		rc = state_stack_by_name(c, r->arena, v->org.id, request_param(r, "project"), request_param(r, "stack"),
-					 &v->stack, e);
-	if (rc > 0)
-		rc = access_check(&v->who, role, v->stack.id, PERM_STACK_READ, e) < 0 ? -ERR_NOT_FOUND : 1;
-	v->found = rc > 0;
-	return rc == -ERR_NOT_FOUND || rc == -ERR_FORBIDDEN || rc > 0 ? 0 : rc;
+		rc = state_stack_by_name(c, r->arena, access.org.id, request_param(r, "project"),
+					 request_param(r, "stack"), &v->stack, e);
+	if (rc > 0) {
+		access.stack_id = v->stack.id;
+		rc = identity_stack_access(c, r->arena, &access, e);
+		v->found = rc == 0 && access_may(&access, PERM_STACK_READ);
+	}
+	v->org = access.org;
+	return rc == -ERR_NOT_FOUND ? 0 : rc;
 }
 
 static int look_fn(struct db_conn *c, void *arg, struct err *e)

@@ -115,6 +115,7 @@ int deployment_add(struct db_conn *c, struct arena *a, const struct deployment_n
 					   .skip_intermediate = n->skip_intermediate,
 					   .initiator = n->initiator ? n->initiator : "",
 					   .user_id = n->user_id,
+					   .org_token = n->org_token,
 					   .now_us = now_us };
 	struct deployment_insert_row out;
 	struct deployment_get_row d;

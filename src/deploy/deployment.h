@@ -52,7 +52,8 @@ struct deployment_new {
 	bool inherit_settings;
 	bool skip_intermediate;
 	const char *initiator;
-	const char *user_id; /* NULL: automatic trigger */
+	const char *user_id;   /* NULL: automatic trigger, or */
+	const char *org_token; /* id of the organization's token that asked for it */
 };
 /* Inside of the caller's transaction: queues it under `id`. deployment_queued() follows when that is committed. */
 int deployment_add(struct db_conn *c, struct arena *a, const struct deployment_new *n, const char *id, int64_t now_us,

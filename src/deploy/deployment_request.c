@@ -47,32 +47,55 @@ static int saved_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-static int read_settings(struct app *app, struct arena *a, const char *stack_id, struct json body,
+static int read_settings(struct app *app, struct arena *a, const struct access *access, struct json body,
 			 struct ignored_fields *ig, struct settings_input *ret, struct err *e)
 {
 	_cleanup_secrets_key_ struct secrets_key key;
-	struct saved saved = { .arena = a, .stack_id = stack_id };
+	struct saved saved = { .arena = a, .stack_id = access->stack_id };
 	struct json stored = JSON_ABSENT;
-	int rc = secrets_key_load(app, a, stack_id, &key, e);
+	int rc = secrets_key_load(app, a, access->stack_id, &key, e);
 	if (rc == 0)
 		rc = db_read(app->db, saved_fn, &saved, e);
 	if (rc == 0 && saved.found)
 		rc = json_check(str_of(saved.row.document), &stored, e);
+	/* Read against nothing for who may not see what is stored: the errors would tell of it. */
+	if (!access_may(access, PERM_STACK_WRITE))
+		stored = JSON_ABSENT;
 	return rc < 0 ? rc : settings_read(body, stored, &key, SETTINGS_CREATE, a, ig, ret, e);
 }
 
-int deployment_request_read(struct app *app, struct arena *a, const char *org_id, const char *stack_id,
-			    struct json body, struct ignored_fields *ig, struct deployment_request *ret, struct err *e)
+/* Whoever may only deploy takes the settings as they were saved. What a client sends empty, as the CLI does, overrides
+ * nothing; nor does the null that it always sends for the agent pool (cli-protocol §4.2): the saved pool stays. */
+static int check_override(const struct access *access, struct deployment_request *q, struct err *e)
+{
+	if (access_may(access, PERM_STACK_WRITE))
+		return 0;
+	if (!q->inherit)
+		return err_set(e, ERR_FORBIDDEN,
+			       "inheritSettings: to do without the saved settings needs the permission stack-write");
+	if (q->settings.pool == POOL_DEFAULT)
+		q->settings.pool = POOL_INHERIT;
+	if (q->settings.pool != POOL_INHERIT || settings_has_values(q->settings.patch))
+		return err_set(e, ERR_FORBIDDEN,
+			       "settings of one's own need the permission stack-write; with stack-deploy a deployment "
+			       "runs as it was configured");
+	return 0;
+}
+
+int deployment_request_read(struct app *app, struct arena *a, const struct access *access, struct json body,
+			    struct ignored_fields *ig, struct deployment_request *ret, struct err *e)
 {
 	struct asked asked;
 	int rc = check_operation(body, a, &asked, e);
 	*ret = (struct deployment_request){ .operation = asked.operation, .inherit = asked.inherit };
 	if (rc == 0)
-		rc = read_settings(app, a, stack_id, body, ig, &ret->settings, e);
+		rc = read_settings(app, a, access, body, ig, &ret->settings, e);
+	if (rc == 0)
+		rc = check_override(access, ret, e);
 	if (rc < 0 || ret->settings.pool != POOL_NAMED)
 		return rc;
 	bool known;
-	rc = pool_exists(app, a, org_id, ret->settings.pool_id, &known, e);
+	rc = pool_exists(app, a, access->org.id, ret->settings.pool_id, &known, e);
 	if (rc == 0 && !known)
 		return err_set(e, ERR_BAD_REQUEST,
 			       "the agent pool specified in the deployment settings does not exist");
@@ -185,6 +208,7 @@ int deployment_request_queue(struct db_conn *c, struct arena *a, const struct de
 			json_path(settings, "operationContext", "options", "skipIntermediateDeployments", NULL)),
 		.initiator = from->initiator,
 		.user_id = from->user_id,
+		.org_token = from->org_token,
 	};
 	return deployment_add(c, a, &n, id, now_us, ret_version, e);
 }

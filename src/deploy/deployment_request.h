@@ -18,10 +18,10 @@ struct deployment_request {
 	struct settings_input settings;
 };
 
-/* Checks, seals. ERR_BAD_REQUEST names what is wrong; also when the agent pool is not one of the organization's. `ig`
- * may be NULL. */
-int deployment_request_read(struct app *app, struct arena *a, const char *org_id, const char *stack_id,
-			    struct json body, struct ignored_fields *ig, struct deployment_request *ret, struct err *e);
+/* Checks, seals. ERR_BAD_REQUEST names what is wrong; also when the agent pool is not one of the organization's;
+ * ERR_FORBIDDEN when it overrides what who asks may only run. `ig` may be NULL. */
+int deployment_request_read(struct app *app, struct arena *a, const struct access *access, struct json body,
+			    struct ignored_fields *ig, struct deployment_request *ret, struct err *e);
 
 /* The stored form, NUL-terminated, and back. */
 const char *deployment_request_text(const struct deployment_request *q, struct arena *a, struct err *e);
@@ -33,7 +33,8 @@ struct deployment_origin {
 	const char *org_id;
 	const char *stack_id;
 	const char *initiator;
-	const char *user_id; /* whose rights the run has; NULL: an automatic trigger */
+	const char *user_id;   /* whose rights the run has; NULL: an automatic trigger, or */
+	const char *org_token; /* that of a token of the organization (its id) */
 };
 /* Inside of the caller's transaction: merges over the saved settings and queues. ERR_BAD_REQUEST when there is nothing to
  * deploy. The caller wakes the queue afterwards (deployment_queued). */

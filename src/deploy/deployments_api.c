@@ -64,7 +64,7 @@ static int read_request(struct request *r, struct response *w, struct deployment
 	if (rc < 0)
 		return rc;
 	ignored_fields_init(&ig);
-	rc = deployment_request_read(app_of(r), r->arena, access->org.id, access->stack_id, body, &ig, ret, e);
+	rc = deployment_request_read(app_of(r), r->arena, access, body, &ig, ret, e);
 	if (rc == 0)
 		rc = request_note_ignored(r, w, &ig, e);
 	ignored_fields_done(&ig);
@@ -78,7 +78,8 @@ int deploy_create(struct request *r, struct response *w, struct err *e)
 			      .from = { .org_id = access->org.id,
 					.stack_id = access->stack_id,
 					.initiator = initiator(r),
-					.user_id = access->who.user_id },
+					.user_id = access->who.user_id,
+					.org_token = access->who.org_token },
 			      .id = id_new_arena(r->arena),
 			      .now_us = clock_now_us() };
 	int rc = read_request(r, w, &k.request, e);
@@ -118,6 +119,7 @@ struct pausing {
 	const char *org_id;
 	const char *stack_id; /* NULL: the whole organization */
 	bool paused;
+	const struct access *access; /* of the organization's: whose stacks count */
 	bool stack_paused;
 	struct schedule_count_row schedules;
 	struct org_deployments_state_row org;
@@ -214,7 +216,10 @@ static int org_metadata_fn(struct db_conn *c, void *arg, struct err *e)
 	struct org_deployments_state_in org = { .org_id = p->org_id };
 	struct org_deployment_counts_in counts = { .org_id = p->org_id };
 	struct org_paused_stacks_in stacks = { .org_id = p->org_id };
-	int rc = q_org_deployments_state(c, p->arena, &org, &p->org, e);
+	int rc = identity_org_reader(c, p->arena, p->access, &counts.reader_id, e);
+	stacks.reader_id = counts.reader_id;
+	if (rc >= 0)
+		rc = q_org_deployments_state(c, p->arena, &org, &p->org, e);
 	if (rc >= 0)
 		rc = q_org_deployment_counts(c, p->arena, &counts, &p->counts, &p->count, e);
 	if (rc >= 0)
@@ -229,7 +234,8 @@ int deploy_org_metadata(struct request *r, struct response *w, struct err *e)
 		[DEPLOYMENT_RUNNING] = "running",	 [DEPLOYMENT_SUCCEEDED] = "succeeded",
 		[DEPLOYMENT_FAILED] = "failed",		 [DEPLOYMENT_SKIPPED] = "skipped",
 	};
-	struct pausing p = { .arena = r->arena, .org_id = request_access(r)->org.id };
+	const struct access *access = request_access(r);
+	struct pausing p = { .arena = r->arena, .org_id = access->org.id, .access = access };
 	int64_t n[DEPLOYMENT_STATUS_COUNT + 1] = { 0 }, total = 0;
 	int rc = db_read(app_of(r)->db, org_metadata_fn, &p, e);
 	if (rc < 0)

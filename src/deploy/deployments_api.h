@@ -6,7 +6,8 @@
 
 #include "deploy/deployment.h"
 
-/* The deployment of the path ({deploymentId}: an id, or its number), which must belong to the stack of the path. */
+/* The deployment of the path ({deploymentId}: an id, or its number), which must belong to the stack of the
+ * path; a route of the site's administrators has none, and takes an id alone. */
 int deploy_find(struct request *r, const char **ret_id, struct err *e);
 
 #endif

@@ -214,8 +214,8 @@ static int put_configuration(struct json_writer *j, struct arena *a, const char 
 
 struct one {
 	struct arena *arena;
-	const char *stack_id;
-	const char *id; /* NULL: by version */
+	const char *stack_id; /* NULL: of any stack */
+	const char *id;	      /* NULL: by version */
 	int64_t version;
 	bool found;
 	struct shown shown;
@@ -238,13 +238,14 @@ static int one_fn(struct db_conn *c, void *arg, struct err *e)
 	}
 	if (rc > 0)
 		rc = load(c, o->arena, id, &o->shown, e);
-	o->found = rc > 0 && streq(o->shown.d.stack_id, o->stack_id);
+	o->found = rc > 0 && (!o->stack_id || streq(o->shown.d.stack_id, o->stack_id));
 	if (rc <= 0 || !o->found)
 		return rc < 0 ? rc : 0;
+	latest.stack_id = o->shown.d.stack_id;
 	rc = q_deployment_latest_version(c, o->arena, &latest, &newest, e);
 	if (rc > 0) {
 		o->latest_version = newest.version;
-		rc = state_stack_by_id(c, o->arena, o->stack_id, &o->stack, e);
+		rc = state_stack_by_id(c, o->arena, latest.stack_id, &o->stack, e);
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -255,7 +256,7 @@ static int load_one(struct request *r, const char *name, struct one *o, struct e
 	*o = (struct one){ .arena = r->arena, .stack_id = request_access(r)->stack_id };
 	if (streq(name, "deploymentId") && id_valid(str_of(text)))
 		o->id = text;
-	else if (!str_to_int64(str_of(text), &o->version) || o->version < 1)
+	else if (!o->stack_id || !str_to_int64(str_of(text), &o->version) || o->version < 1)
 		return err_set(e, ERR_NOT_FOUND, "deployment '%s'", text);
 	int rc = db_read(app_of(r)->db, one_fn, o, e);
 	if (rc == 0 && !o->found)
@@ -282,7 +283,8 @@ static int get(struct request *r, struct response *w, const char *param, struct 
 	jw_object(j);
 	put_common(j, r->arena, &o.shown);
 	jw_kv_int(j, "latestVersion", o.latest_version);
-	rc = put_configuration(j, r->arena, o.shown.d.settings, e);
+	if (access_may(request_access(r), PERM_SETTINGS_READ))
+		rc = put_configuration(j, r->arena, o.shown.d.settings, e);
 	if (rc < 0)
 		return rc;
 	jw_object_end(j);
@@ -331,9 +333,10 @@ int deploy_updates(struct request *r, struct response *w, struct err *e)
 
 struct listing {
 	struct arena *arena;
-	const char *org_id;
-	const char *stack_id; /* NULL: the whole organization */
-	const char *status;   /* NULL: any */
+	const struct access *access;
+	const char *reader_id; /* of the organization's: whose stacks; NULL: all */
+	const char *stack_id;  /* NULL: the whole organization */
+	const char *status;    /* NULL: any */
 	int64_t page, page_size;
 	bool ascending;
 	int64_t total;
@@ -350,7 +353,9 @@ static int list_count(struct db_conn *c, struct listing *l, struct err *e)
 		rc = q_deployment_count_stack(c, l->arena, &in, &row, e);
 		l->total = rc > 0 ? row.n : 0;
 	} else {
-		struct deployment_count_org_in in = { .org_id = l->org_id, .status = l->status };
+		struct deployment_count_org_in in = { .org_id = l->access->org.id,
+						      .reader_id = l->reader_id,
+						      .status = l->status };
 		struct deployment_count_org_row row;
 		rc = q_deployment_count_org(c, l->arena, &in, &row, e);
 		l->total = rc > 0 ? row.n : 0;
@@ -371,7 +376,11 @@ static int list_ids(struct db_conn *c, struct listing *l, int64_t skip, int64_t 
 		for (size_t i = 0; rc >= 0 && i < *ret_count; i++)
 			ids[i] = rows[i].id;
 	} else {
-		struct deployment_list_org_in in = { .org_id = l->org_id, .status = l->status, .skip = skip, .n = n };
+		struct deployment_list_org_in in = { .org_id = l->access->org.id,
+						     .reader_id = l->reader_id,
+						     .status = l->status,
+						     .skip = skip,
+						     .n = n };
 		struct deployment_list_org_row *rows;
 		rc = q_deployment_list_org(c, l->arena, &in, &rows, ret_count, e);
 		for (size_t i = 0; rc >= 0 && i < *ret_count; i++)
@@ -386,7 +395,9 @@ static int list_fn(struct db_conn *c, void *arg, struct err *e)
 	const char *ids[PAGE_SIZE_MAX];
 	size_t count = 0;
 	l->count = 0;
-	int rc = list_count(c, l, e);
+	int rc = l->stack_id ? 0 : identity_org_reader(c, l->arena, l->access, &l->reader_id, e);
+	if (rc == 0)
+		rc = list_count(c, l, e);
 	if (rc < 0)
 		return rc;
 	/* The statements go from the newest on; an ascending page is the same rows read from the other end. */
@@ -405,7 +416,7 @@ static int list_fn(struct db_conn *c, void *arg, struct err *e)
 
 static int list(struct request *r, struct response *w, const char *stack_id, struct err *e)
 {
-	struct listing l = { .arena = r->arena, .org_id = request_access(r)->org.id, .stack_id = stack_id };
+	struct listing l = { .arena = r->arena, .access = request_access(r), .stack_id = stack_id };
 	const char *sort = request_query(r, "sort");
 	l.status = request_query(r, "status");
 	int rc = request_query_int(r, "page", 1, INT32_MAX, 1, &l.page, e);

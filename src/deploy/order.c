@@ -35,10 +35,16 @@ static int order_fn(struct db_conn *c, void *arg, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
+	struct deployment_org_token_in asked = { .id = o->id };
+	struct deployment_org_token_row by;
+	rc = q_deployment_org_token(c, o->arena, &asked, &by, e);
+	if (rc <= 0)
+		return rc < 0 ? rc : err_set(e, ERR_INTERNAL, "the deployment is not there");
 	struct token_row token = { .id = o->token_id,
 				   .hash = o->token_hash,
 				   .kind = "run",
 				   .user_id = o->d.requested_by,
+				   .parent_id = by.org_token,
 				   .org_id = o->d.org_id,
 				   .deployment_id = o->id,
 				   .attempt = o->attempt,

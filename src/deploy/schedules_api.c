@@ -196,7 +196,7 @@ static int request_text(struct request *r, struct response *w, struct json body,
 	struct deployment_request q;
 	struct ignored_fields ig;
 	ignored_fields_init(&ig);
-	int rc = deployment_request_read(app_of(r), r->arena, access->org.id, access->stack_id, body, &ig, &q, e);
+	int rc = deployment_request_read(app_of(r), r->arena, access, body, &ig, &q, e);
 	if (rc == 0)
 		rc = request_note_ignored(r, w, &ig, e);
 	ignored_fields_done(&ig);

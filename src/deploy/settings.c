@@ -79,6 +79,19 @@ int settings_check(struct json document, struct err *e)
 	return 0;
 }
 
+bool settings_has_values(struct json patch)
+{
+	struct json_iter it;
+	struct json key, value;
+	if (json_type(patch) != JSON_OBJECT || secret_is_leaf(patch))
+		return true;
+	json_iter_init(&it, patch);
+	while (json_next(&it, &key, &value))
+		if (settings_has_values(value))
+			return true;
+	return false;
+}
+
 bool settings_has_source(struct json document)
 {
 	struct json source = json_get(document, "sourceContext");

@@ -36,6 +36,9 @@ int settings_merge(struct json base, struct json patch, struct arena *a, struct 
 /* What only the whole document can tell: a template needs its sourceUrl, vcs its provider. */
 int settings_check(struct json document, struct err *e);
 
+/* Whether a patch says anything: a value, or a null that takes one away. */
+bool settings_has_values(struct json patch);
+
 /* Whether a run would have something to run: a repository, a template, or a program inside of an image. */
 bool settings_has_source(struct json document);
 

@@ -152,7 +152,7 @@ static const struct setting operation[] = {
 	{ .name = "environmentVariables", .kind = SET_VARIABLES },
 	{ .name = "options", .kind = SET_OBJECT, .sub = options },
 	{ .name = "oidc", .kind = SET_OBJECT, .sub = oidc },
-	{ .name = "role", .kind = SET_OBJECT, .sub = role },
+	{ .name = "role", .kind = SET_ROLE, .sub = role },
 	END,
 };
 static const struct setting cache[] = {

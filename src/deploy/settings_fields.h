@@ -20,6 +20,7 @@ enum setting_kind {
 	SET_CREDENTIAL, /* sealed in any shape */
 	SET_VARIABLES,	/* map of name to SET_SECRET */
 	SET_IMAGE,	/* a string or an object, one value either way */
+	SET_ROLE,	/* whose rights a run has: there are no roles to choose from yet, so none may be named */
 	SET_OBJECT,
 	SET_POOL,
 	SET_READ_ONLY, /* in what a client has read from us; dropped without a word */

@@ -280,6 +280,20 @@ static int read_pool(struct reader *r, struct json v)
 	return 0;
 }
 
+/* A role that nobody knows is refused rather than kept: a run would have other rights than its settings say. */
+static int read_role(struct reader *r, const struct setting *row, struct json v, struct json stored)
+{
+	struct json_iter it;
+	struct json key, value;
+	if (json_type(v) == JSON_OBJECT) {
+		json_iter_init(&it, v);
+		while (json_next(&it, &key, &value))
+			if (!json_is_null(value) && !json_string_is(value, ""))
+				return refuse(r, "there is no such role: this server has no roles for deployments yet");
+	}
+	return read_object(r, row->sub, v, stored);
+}
+
 static int read_value(struct reader *r, const struct setting *row, struct json v, struct json stored)
 {
 	int64_t number;
@@ -318,6 +332,8 @@ static int read_value(struct reader *r, const struct setting *row, struct json v
 		if (json_type(v) != JSON_OBJECT)
 			return refuse(r, "must be a string, or an object with \"reference\"");
 		return read_object(r, row->sub, v, stored);
+	case SET_ROLE:
+		return read_role(r, row, v, stored);
 	case SET_OBJECT:
 		return read_object(r, row->sub, v, stored);
 	case SET_POOL:

@@ -3,34 +3,51 @@
 #include "base/mem.h"
 #include "http/http.h"
 
+#define LEVEL(name) (1u << STACK_##name)
+#define READERS (LEVEL(READ) | LEVEL(DEPLOY) | LEVEL(WRITE) | LEVEL(ADMIN))
+#define WRITERS (LEVEL(WRITE) | LEVEL(ADMIN))
+
+/* What decides: the kind of the token, the role in the organization, the level on the stack. */
+enum scope { BY_TOKEN, BY_ROLE, BY_LEVEL };
+
 /*
- * Who may do what. Roles of an organization today: admin and member; a member may do everything to stacks, since no
- * finer grant exists yet (teams and roles will narrow it here and nowhere else). A run token has the rights of the
- * deployment's requester, less what is marked; without a requester (automatic trigger) it has only its own stack.
+ * Who may do what. An administrator of the organization has every role and level; a member has what `member` says, and on
+ * stacks the level of a grant or of the organization's default. Teams and roles of one's own will be further sources of
+ * a level, and change nothing here.
+ *
+ * The level deploy is for whoever presses the button: everything of read, but neither a look at the settings nor a say in
+ * them. So it is none of the steps from read to write, and the table has sets of levels rather than a lowest one.
+ *
+ * A run token has the rights of who asked for the deployment, as they are at that moment, where `run` allows it. On its
+ * own stack it has those marked `own`, as long as who asked may still deploy it: what a run does to its stack is settled by
+ * the settings, not by who started it. A run that nobody asked for has its own stack alone.
  */
 static const struct {
 	const char *name;
-	bool admin;
-	bool member;
-	bool run;	 /* a run token may have it, by its requester */
-	bool own_stack;	 /* a run token has it for its own stack, requester or not */
-	bool org_scoped; /* needs a role in an organization */
+	enum scope scope;
+	bool member;	 /* BY_ROLE */
+	unsigned levels; /* BY_LEVEL */
+	bool run;
+	bool own;
 } permissions[] = {
-	[PERM_NONE] = { "none", true, true, true, true, false },
-	[PERM_USER_WRITE] = { "user-write", true, true, false, false, false },
-	[PERM_ORG_READ] = { "org-read", true, true, true, false, true },
-	[PERM_ORG_ADMIN] = { "org-admin", true, false, false, false, true },
-	[PERM_STACK_CREATE] = { "stack-create", true, true, true, false, true },
-	[PERM_STACK_READ] = { "stack-read", true, true, true, true, true },
-	[PERM_STACK_WRITE] = { "stack-write", true, true, true, true, true },
-	[PERM_STACK_ADMIN] = { "stack-admin", true, true, true, true, true },
-	[PERM_SETTINGS_READ] = { "settings-read", true, true, true, true, true },
-	[PERM_SETTINGS_WRITE] = { "settings-write", true, true, false, false, true },
-	[PERM_LEASE] = { "lease", false, false, false, false, false },
-	[PERM_POOL] = { "pool", false, false, false, false, false },
-	[PERM_RUNNER] = { "runner", false, false, false, false, false },
-	[PERM_AGENT] = { "agent", false, false, false, false, false },
-	[PERM_SITE] = { "site", false, false, false, false, false },
+	[PERM_NONE] = { "none", BY_TOKEN },
+	[PERM_USER_WRITE] = { "user-write", BY_TOKEN },
+	[PERM_ORG_READ] = { "org-read", BY_ROLE, .member = true, .run = true },
+	[PERM_ORG_ADMIN] = { "org-admin", BY_ROLE },
+	/* Unless the organization keeps it to its administrators. */
+	[PERM_STACK_CREATE] = { "stack-create", BY_ROLE, .member = true, .run = true },
+	[PERM_STACK_READ] = { "stack-read", BY_LEVEL, .levels = READERS, .run = true, .own = true },
+	[PERM_STACK_DEPLOY] = { "stack-deploy", BY_LEVEL, .levels = LEVEL(DEPLOY) | WRITERS, .run = true, .own = true },
+	[PERM_STACK_WRITE] = { "stack-write", BY_LEVEL, .levels = WRITERS, .run = true, .own = true },
+	[PERM_STACK_ADMIN] = { "stack-admin", BY_LEVEL, .levels = LEVEL(ADMIN), .run = true, .own = true },
+	[PERM_STACK_ACCESS] = { "stack-access", BY_LEVEL, .levels = LEVEL(ADMIN) },
+	[PERM_SETTINGS_READ] = { "settings-read", BY_LEVEL, .levels = LEVEL(READ) | WRITERS, .run = true, .own = true },
+	[PERM_SETTINGS_WRITE] = { "settings-write", BY_LEVEL, .levels = WRITERS },
+	[PERM_LEASE] = { "lease", BY_TOKEN },
+	[PERM_POOL] = { "pool", BY_TOKEN },
+	[PERM_RUNNER] = { "runner", BY_TOKEN },
+	[PERM_AGENT] = { "agent", BY_TOKEN },
+	[PERM_SITE] = { "site", BY_TOKEN },
 };
 
 static const char *const auth_names[] = {
@@ -87,22 +104,55 @@ static int check_kind(const struct principal *who, enum permission permission, s
 	return ok ? 0 : err_set(e, ERR_FORBIDDEN, "this token may not do that");
 }
 
-int access_check(const struct principal *who, const char *role, const char *stack_id, enum permission permission,
-		 struct err *e)
+static int check_role(const struct access *access, enum permission permission, struct err *e)
+{
+	if (!access->role)
+		return err_set(e, ERR_NOT_FOUND, "no access");
+	if (access->who.kind == PRINCIPAL_RUN && !permissions[permission].run)
+		return err_set(e, ERR_FORBIDDEN, "the token of a deployment may not do that");
+	if (streq(access->role, "admin"))
+		return 0;
+	if (permission == PERM_STACK_CREATE && !access->org.members_create_stacks)
+		return err_set(e, ERR_FORBIDDEN, "only administrators of the organization make stacks in it");
+	return permissions[permission].member
+		       ? 0
+		       : err_set(e, ERR_FORBIDDEN, "this needs the role admin in the organization");
+}
+
+static bool holds(enum stack_level level, enum permission permission)
+{
+	return (permissions[permission].levels & 1u << level) != 0;
+}
+
+static int check_level(const struct access *access, enum permission permission, struct err *e)
+{
+	const struct principal *who = &access->who;
+	bool run = who->kind == PRINCIPAL_RUN;
+	bool own = run && access->stack_id && who->stack_id && streq(access->stack_id, who->stack_id);
+	if (own && (who->automatic || holds(access->level, PERM_STACK_DEPLOY))) {
+		if (permissions[permission].own)
+			return 0;
+		return err_set(e, ERR_FORBIDDEN, "the token of a deployment may not do that");
+	}
+	if (!holds(access->level, PERM_STACK_READ))
+		return err_set(e, ERR_NOT_FOUND, "no access");
+	if (run && !permissions[permission].run)
+		return err_set(e, ERR_FORBIDDEN, "the token of a deployment may not do that");
+	return holds(access->level, permission) ? 0
+						: err_set(e, ERR_FORBIDDEN, "this needs the permission %s on the stack",
+							  permissions[permission].name);
+}
+
+int access_check(const struct access *access, enum permission permission, struct err *e)
 {
 	BUG_ON((size_t)permission >= ARRAY_SIZE(permissions));
-	if (!permissions[permission].org_scoped)
-		return check_kind(who, permission, e);
-	if (who->kind == PRINCIPAL_RUN && stack_id && who->stack_id && streq(stack_id, who->stack_id)) {
-		if (permissions[permission].own_stack)
-			return 0;
-		if (!role)
-			return err_set(e, ERR_FORBIDDEN, "the token of a deployment may not do that");
-	}
-	if (!role)
-		return err_set(e, ERR_NOT_FOUND, "no access");
-	if (who->kind == PRINCIPAL_RUN && !permissions[permission].run)
-		return err_set(e, ERR_FORBIDDEN, "the token of a deployment may not do that");
-	bool ok = streq(role, "admin") ? permissions[permission].admin : permissions[permission].member;
-	return ok ? 0 : err_set(e, ERR_FORBIDDEN, "this needs the role admin in the organization");
+	enum scope scope = permissions[permission].scope;
+	return scope == BY_TOKEN  ? check_kind(&access->who, permission, e)
+	       : scope == BY_ROLE ? check_role(access, permission, e)
+				  : check_level(access, permission, e);
+}
+
+bool access_may(const struct access *access, enum permission permission)
+{
+	return access_check(access, permission, NULL) == 0;
 }

@@ -4,6 +4,9 @@
 #include "base/id.h"
 #include "db/queries_identity.h"
 #include "identity/internal.h"
+#include "identity/members.h"
+
+const char *const identity_roles[] = { "admin", "member", NULL };
 
 /* Names that stand for themselves in paths of the API or of the console. */
 static const char *const reserved_names[] = { "default", "api",	    "healthz", "readyz",
@@ -32,33 +35,10 @@ int identity_org_by_id(struct db_conn *c, struct arena *a, const char *org_id, s
 	int rc = q_org_by_id(c, a, &(struct org_by_id_in){ .id = org_id }, &row, e);
 	if (rc <= 0)
 		return rc;
-	*ret = (struct org){ row.id, row.name, streq(row.kind, "personal"), row.data_key };
+	*ret = (struct org){
+		.id = row.id, .name = row.name, .personal = streq(row.kind, "personal"), .data_key = row.data_key
+	};
 	return 1;
-}
-
-int identity_org_access(struct db_conn *c, struct arena *a, const struct principal *who, const char *org_name,
-			struct org *ret_org, const char **ret_role, struct err *e)
-{
-	struct org_by_name_row row;
-	int rc = q_org_by_name(c, a, &(struct org_by_name_in){ .name = org_name }, &row, e);
-	if (rc < 0)
-		return rc;
-	if (rc == 0)
-		return err_set(e, ERR_NOT_FOUND, "organization '%s'", org_name);
-	const char *role = NULL;
-	if (who->kind == PRINCIPAL_SOCKET) {
-		role = "admin";
-	} else if (who->user_id) {
-		struct org_role_row member;
-		rc = q_org_role(c, a, &(struct org_role_in){ .org_id = row.id, .user_id = who->user_id }, &member, e);
-		if (rc < 0)
-			return rc;
-		if (rc > 0)
-			role = member.role;
-	}
-	*ret_org = (struct org){ row.id, row.name, streq(row.kind, "personal"), row.data_key };
-	*ret_role = role;
-	return 0;
 }
 
 int identity_user_by_id(struct db_conn *c, struct arena *a, const char *user_id, struct user *ret, struct err *e)
@@ -142,12 +122,7 @@ static int add_user_join(struct db_conn *c, struct add_user *p, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "organization '%s'", p->org);
 	if (streq(org.kind, "personal"))
 		return err_set(e, ERR_CONFLICT, "'%s' is a user's personal organization: nobody can join it", p->org);
-	rc = q_org_member_put(
-		c,
-		&(struct org_member_put_in){
-			.org_id = org.id, .user_id = p->user_id, .role = p->role, .created_us = p->user.created_us },
-		e);
-	return rc < 0 ? rc : 0;
+	return member_put(c, p->a, org.id, p->user_id, p->role, e);
 }
 
 static int add_user_new(struct db_conn *c, struct add_user *p, struct err *e)

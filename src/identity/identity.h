@@ -1,7 +1,9 @@
 /*
- * identity.h: who is asking, and what they may do. Organizations, users, tokens.
+ * identity.h: who is asking, and what they may do. Organizations, users, tokens, grants.
  *
- * Permission rule everywhere: no read → 404, read but not enough → 403 (features §8.3).
+ * Permission rule everywhere: no read → 404, read but not enough → 403 (features §8.3). What may be done to a stack follows
+ * from a level: an administrator of the organization has the highest one, everybody else that of a grant on the stack, or,
+ * without one, the organization's default.
  */
 #ifndef SLIPWAY_IDENTITY_IDENTITY_H
 #define SLIPWAY_IDENTITY_IDENTITY_H
@@ -17,7 +19,7 @@
 /* How a route authenticates (struct route.auth). */
 enum route_auth {
 	AUTH_NONE,    /* anybody */
-	AUTH_USER,    /* "token <personal or run token>", or the session cookie */
+	AUTH_USER,    /* "token <token of a user, an organization or a run>", or the session cookie */
 	AUTH_LEASE,   /* "update-token <lease token>" of the update in the path */
 	AUTH_POOL,    /* "token <pool token>" */
 	AUTH_RUNNER,  /* "token <runner token>" of the deployment in the path */
@@ -35,8 +37,10 @@ enum permission {
 	PERM_ORG_ADMIN,	   /* administrator of {orgName} */
 	PERM_STACK_CREATE, /* may make stacks in {orgName} */
 	PERM_STACK_READ,
-	PERM_STACK_WRITE,    /* run updates, change config, start deployments */
+	PERM_STACK_DEPLOY,   /* start and cancel deployments with the saved settings */
+	PERM_STACK_WRITE,    /* run updates, change config, start deployments with settings of one's own */
 	PERM_STACK_ADMIN,    /* delete, rename */
+	PERM_STACK_ACCESS,   /* say who may do what to the stack: never with a run token */
 	PERM_SETTINGS_READ,  /* deployment settings */
 	PERM_SETTINGS_WRITE, /* never with a run token */
 	PERM_LEASE,	     /* the update in the path belongs to the lease token */
@@ -49,7 +53,8 @@ enum permission {
 enum principal_kind {
 	PRINCIPAL_NONE,
 	PRINCIPAL_USER, /* personal token, or session (a browser's cookie) */
-	PRINCIPAL_RUN,	/* the pulumi CLI inside a deployment: its requester's rights, less minting and administering */
+	PRINCIPAL_ORG, /* token of an organization: a machine, with a member's or an administrator's rights in it alone */
+	PRINCIPAL_RUN, /* the pulumi CLI inside a deployment: its requester's rights, less minting and administering */
 	PRINCIPAL_LEASE,
 	PRINCIPAL_POOL,
 	PRINCIPAL_RUNNER,
@@ -60,11 +65,14 @@ struct principal {
 	enum principal_kind kind;
 	const char *token_id;
 	const char *token_description;
-	const char *user_id; /* USER, RUN (may be NULL: automatic trigger) */
-	const char *user_name;
+	const char *user_id;   /* USER, RUN (NULL: an automatic trigger, or asked for by a token of the organization) */
+	const char *user_name; /* for ORG the token's name */
+	const char *org_token; /* id: ORG, and RUN that such a token asked for, as long as that one lives */
+	bool org_admin;	       /* with org_token */
+	bool automatic;	       /* RUN that nobody asked for: has its own stack and nothing else */
 	bool site_admin;
 	bool session;		   /* USER by a session: only good as a cookie */
-	const char *org_id;	   /* POOL */
+	const char *org_id;	   /* POOL, ORG, RUN */
 	const char *pool_id;	   /* POOL */
 	const char *deployment_id; /* RUN, RUNNER */
 	int64_t attempt;	   /* RUN, RUNNER */
@@ -74,11 +82,19 @@ struct principal {
 	int64_t last_used_us;	   /* DB_NULL_INT: never */
 };
 
+/* What one may do to a stack. No order beyond the names': deploy may start what read may only look at, and does not see
+ * the settings, which read does. The table in access.c has what each level holds. */
+enum stack_level { STACK_NONE, STACK_READ, STACK_DEPLOY, STACK_WRITE, STACK_ADMIN };
+
 struct org {
 	const char *id;
 	const char *name;
 	bool personal;
 	struct str data_key; /* sealed */
+	/* Only filled in by identity_org_access: */
+	enum stack_level stack_level; /* of members, on stacks without a grant for them */
+	bool members_create_stacks;
+	int64_t created_us;
 };
 
 /* What the authorize hook leaves in request->context: every handler finds it by request_access(r). */
@@ -90,16 +106,17 @@ struct access {
 		stack_id; /* of {projectName}/{stackName} when the route has them, resolved; NULL if the route makes it */
 	const char *stack_project; /* current names (a former name resolves to the stack too) */
 	const char *stack_name;
+	enum stack_level level; /* of who (of a run: of its requester) on stack_id */
 };
 
 struct request;
 struct access *request_access(const struct request *r);
 
-/* Whether `who`, with `role` in the organization (NULL: none), may do it to the stack (NULL: none in the path). The table
- * is in access.c. ERR_NOT_FOUND when not even reading is allowed: the caller puts its own words in place of the message;
- * ERR_FORBIDDEN otherwise. */
-int access_check(const struct principal *who, const char *role, const char *stack_id, enum permission permission,
-		 struct err *e);
+/* Whether it is allowed. The table is in access.c. ERR_NOT_FOUND when not even reading is allowed: the caller puts its own
+ * words in place of the message; ERR_FORBIDDEN otherwise. */
+int access_check(const struct access *access, enum permission permission, struct err *e);
+/* For a handler whose route needs less than a part of what it does. */
+bool access_may(const struct access *access, enum permission permission);
 const char *permission_name(enum permission p); /* "stack-read" */
 const char *route_auth_name(enum route_auth a); /* "user" */
 
@@ -122,15 +139,16 @@ int identity_keys_rotate(struct identity *id, uint32_t *ret_key_id, int64_t *ret
 
 /* --- authentication: all by token hash; ERR_UNAUTHORIZED when unknown or expired --- */
 int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, struct principal *ret, struct err *e);
-/* Notes that a personal token was used, at most once in ten minutes; its own transaction. */
+/* Notes that a token of a user or an organization was used, at most once in ten minutes; its own transaction. */
 void identity_token_used(struct db *db, const struct principal *who);
 /* Clears tokens away that expired long ago. *ret_next_us: when to come again. */
 int identity_tick(struct db *db, int64_t now_us, int64_t *ret_next_us, struct err *e);
 
 /* --- organizations and users --- */
-/* ERR_NOT_FOUND without the name being known to the caller. `role` as in struct access. */
-int identity_org_access(struct db_conn *c, struct arena *a, const struct principal *who, const char *org_name,
-			struct org *ret_org, const char **ret_role, struct err *e);
+/* Fills org and role of access->who. ERR_NOT_FOUND without the name being known to the caller. */
+int identity_org_access(struct db_conn *c, struct arena *a, struct access *access, const char *org_name, struct err *e);
+/* Fills level, for stack_id, behind identity_org_access. */
+int identity_stack_access(struct db_conn *c, struct arena *a, struct access *access, struct err *e);
 /* The organization's data key, opened. */
 int identity_org_key(struct identity *id, const struct org *org, struct crypto_key *ret, struct err *e);
 
@@ -145,6 +163,17 @@ struct user {
 int identity_user_by_id(struct db_conn *c, struct arena *a, const char *user_id, struct user *ret, struct err *e);
 int identity_user_by_name(struct db_conn *c, struct arena *a, const char *name, struct user *ret, struct err *e);
 int identity_org_by_id(struct db_conn *c, struct arena *a, const char *org_id, struct org *ret, struct err *e);
+
+/* --- grants --- */
+const char *stack_level_name(enum stack_level level); /* "deploy" */
+enum stack_level stack_level_parse(const char *name); /* BUG for a name that is none: the database has a CHECK */
+/* Who made a stack may do everything to it. Inside of the transaction that makes it; nothing when it was no user. */
+int identity_grant_creator(struct db_conn *c, const struct access *access, const char *stack_id, struct err *e);
+/* Whose stacks a list shows: the reader_id for the view stack_readers; NULL: everybody's. */
+const char *identity_reader(const struct principal *who);
+/* Likewise within access->org: NULL when nothing in it is hidden from who asks, which spares a list the look at each stack. */
+int identity_org_reader(struct db_conn *c, struct arena *a, const struct access *access, const char **ret_reader,
+			struct err *e);
 
 /* --- making things; each is one transaction of its own --- */
 int identity_org_add(struct identity *id, struct arena *a, const char *name, const char **ret_id, struct err *e);
@@ -163,8 +192,10 @@ int identity_is_empty(struct identity *id, bool *ret, struct err *e);
 struct token_row {
 	const char *id;
 	struct str hash;
-	const char *kind;	 /* "pool", "runner", "run", "lease", "session" */
+	const char *kind;	 /* "pool", "runner", "run", "lease", "session", "personal", "organization" */
+	const char *name;	 /* NULL: "" */
 	const char *description; /* NULL: "" */
+	bool admin;
 	const char *user_id;
 	const char *org_id;
 	const char *pool_id;
@@ -172,7 +203,9 @@ struct token_row {
 	int64_t attempt; /* DB_NULL_INT when none */
 	const char *stack_id;
 	const char *update_id;
-	int64_t expires_us; /* DB_NULL_INT: never */
+	const char *parent_id;	/* run: the organization's token that asked for it */
+	const char *created_by; /* login; NULL: "" */
+	int64_t expires_us;	/* DB_NULL_INT: never */
 };
 int identity_token_insert(struct db_conn *c, const struct token_row *t, struct err *e);
 int identity_tokens_revoke_deployment(struct db_conn *c, const char *deployment_id, struct err *e);

@@ -7,6 +7,9 @@
 #include "http/http.h"
 #include "identity/identity.h"
 
+/* "admin", "member"; NULL at the end. */
+extern const char *const identity_roles[];
+
 /* Makes a personal token and answers {"id","tokenValue"}. expires_s: unix seconds, 0: never. */
 int identity_answer_new_token(struct request *r, struct response *w, const char *user, const char *description,
 			      int64_t expires_s, struct err *e);

@@ -38,12 +38,11 @@ struct create_user {
 	const char *role;
 	bool site_admin;
 };
-static const char *const roles[] = { "admin", "member", NULL };
 const struct field create_user_fields[] = {
 	FIELD(struct create_user, name, "name", FIELD_STRING, .required = true, .max = 40),
 	FIELD(struct create_user, organization, "organization", FIELD_STRING, .max = 40,
 	      .doc = "Joins it; a user who exists joins it or gets the new role there"),
-	FIELD(struct create_user, role, "role", FIELD_STRING, .one_of = roles,
+	FIELD(struct create_user, role, "role", FIELD_STRING, .one_of = identity_roles,
 	      .doc = "In the organization; member if absent"),
 	FIELD(struct create_user, site_admin, "siteAdmin", FIELD_BOOL, .doc = "The first user is one in any case"),
 	FIELD_END

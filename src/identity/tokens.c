@@ -13,9 +13,32 @@ static const struct {
 	const char *kind;
 	enum principal_kind principal;
 } token_kinds[] = {
-	{ "personal", PRINCIPAL_USER }, { "session", PRINCIPAL_USER }, { "pool", PRINCIPAL_POOL },
-	{ "runner", PRINCIPAL_RUNNER }, { "run", PRINCIPAL_RUN },      { "lease", PRINCIPAL_LEASE },
+	{ "personal", PRINCIPAL_USER }, { "session", PRINCIPAL_USER },	{ "organization", PRINCIPAL_ORG },
+	{ "pool", PRINCIPAL_POOL },	{ "runner", PRINCIPAL_RUNNER }, { "run", PRINCIPAL_RUN },
+	{ "lease", PRINCIPAL_LEASE },
 };
+
+static bool has_expired(int64_t expires_us)
+{
+	return expires_us != DB_NULL_INT && expires_us <= clock_now_us();
+}
+
+/* Whose rights a run has: they are looked up anew with each request, so that what is taken away is gone at once. */
+static void set_requester(struct principal *p, const struct token_by_hash_row *row)
+{
+	if (p->kind == PRINCIPAL_ORG) {
+		p->org_token = row->id;
+		p->org_admin = row->admin;
+		p->user_name = row->name;
+	} else if (p->kind == PRINCIPAL_RUN && row->parent_id) {
+		bool lives = row->parent_live_id && !has_expired(row->parent_expires_us);
+		p->org_token = lives ? row->parent_live_id : NULL;
+		p->org_admin = lives && row->parent_admin == 1;
+		p->user_name = lives ? row->parent_name : NULL;
+	} else {
+		p->automatic = p->kind == PRINCIPAL_RUN && !row->user_id;
+	}
+}
 
 int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, struct principal *ret, struct err *e)
 {
@@ -26,7 +49,7 @@ int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, 
 	int rc = q_token_by_hash(c, a, &(struct token_by_hash_in){ .hash = hash }, &row, e);
 	if (rc < 0)
 		return rc;
-	if (rc == 0 || (row.expires_us != DB_NULL_INT && row.expires_us <= clock_now_us()))
+	if (rc == 0 || has_expired(row.expires_us))
 		return err_set(e, ERR_UNAUTHORIZED, "No credentials provided or are invalid.");
 	*ret = (struct principal){
 		.token_id = row.id,
@@ -47,6 +70,7 @@ int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, 
 	for (size_t i = 0; i < ARRAY_SIZE(token_kinds); i++)
 		if (streq(row.kind, token_kinds[i].kind))
 			ret->kind = token_kinds[i].principal;
+	set_requester(ret, &row);
 	/* A run token never carries the powers of an administrator of the site. */
 	if (ret->kind != PRINCIPAL_USER)
 		ret->site_admin = false;
@@ -60,7 +84,9 @@ int identity_token_insert(struct db_conn *c, const struct token_row *t, struct e
 					.id = t->id,
 					.hash = t->hash,
 					.kind = t->kind,
+					.name = t->name ? t->name : "",
 					.description = t->description ? t->description : "",
+					.admin = t->admin,
 					.user_id = t->user_id,
 					.org_id = t->org_id,
 					.pool_id = t->pool_id,
@@ -68,6 +94,8 @@ int identity_token_insert(struct db_conn *c, const struct token_row *t, struct e
 					.attempt = t->attempt,
 					.stack_id = t->stack_id,
 					.update_id = t->update_id,
+					.parent_id = t->parent_id,
+					.created_by = t->created_by ? t->created_by : "",
 					.created_us = clock_now_us(),
 					.expires_us = t->expires_us,
 				},
@@ -117,6 +145,7 @@ static int add_token_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "user '%s'", p->user);
 	p->row.user_id = user.id;
+	p->row.created_by = user.name;
 	return identity_token_insert(c, &p->row, e);
 }
 
@@ -155,7 +184,7 @@ static int touch_fn(struct db_conn *c, void *arg, struct err *e)
 void identity_token_used(struct db *db, const struct principal *who)
 {
 	int64_t now = clock_now_us();
-	if (who->kind != PRINCIPAL_USER ||
+	if ((who->kind != PRINCIPAL_USER && who->kind != PRINCIPAL_ORG) ||
 	    (who->last_used_us != DB_NULL_INT && now - who->last_used_us < TOUCH_EVERY_US))
 		return;
 	/* A failure is no reason to refuse the request; it is tried again with the next one. */

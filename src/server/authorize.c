@@ -2,7 +2,7 @@
  * authorize.c: the hook that the HTTP server runs before a handler: who is asking (route.auth), what the path names, and
  * whether that is allowed (route.permission). One snapshot of the database for all of it.
  *
- *	"token X"         personal, run, pool and runner tokens
+ *	"token X"         tokens of users, organizations, runs, pools and runners
  *	"update-token X"  the lease of an update (cli-protocol §1.1)
  *	slipway_session   a browser's cookie: only for GET and HEAD, so that a foreign page cannot make a browser change
  *	                  anything (CSRF)
@@ -45,7 +45,7 @@ static bool kind_fits(const struct principal *who, enum route_auth auth, bool by
 {
 	switch (auth) {
 	case AUTH_USER:
-		return who->kind == PRINCIPAL_SOCKET || who->kind == PRINCIPAL_RUN ||
+		return who->kind == PRINCIPAL_SOCKET || who->kind == PRINCIPAL_ORG || who->kind == PRINCIPAL_RUN ||
 		       (who->kind == PRINCIPAL_USER && who->session == by_cookie);
 	case AUTH_LEASE:
 		return who->kind == PRINCIPAL_LEASE;
@@ -132,7 +132,7 @@ static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
 		l->access.stack_id = stack.id;
 		l->access.stack_project = stack.project;
 		l->access.stack_name = stack.name;
-		return 0;
+		return identity_stack_access(c, r->arena, &l->access, e);
 	}
 	/* A lease outlives the name of its stack: one that was renamed or removed meanwhile is still written to. */
 	return l->access.who.kind == PRINCIPAL_LEASE ? 0 : not_found(r, e);
@@ -150,8 +150,7 @@ static int lookup_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (request_has_param(r, "orgName")) {
-		rc = identity_org_access(c, r->arena, &access->who, request_param(r, "orgName"), &access->org,
-					 &access->role, e);
+		rc = identity_org_access(c, r->arena, access, request_param(r, "orgName"), e);
 		if (rc == -ERR_NOT_FOUND)
 			return not_found(r, e);
 		if (rc == 0 && request_has_param(r, "stackName"))
@@ -159,7 +158,7 @@ static int lookup_fn(struct db_conn *c, void *arg, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
-	rc = access_check(&access->who, access->role, access->stack_id, r->route->permission, e);
+	rc = access_check(access, r->route->permission, e);
 	return rc == -ERR_NOT_FOUND ? not_found(r, e) : rc;
 }
 

@@ -58,7 +58,10 @@ int state_org_of_stack(struct db_conn *c, struct arena *a, const char *org_id, s
 	struct stack_org_by_id_row row;
 	int rc = q_stack_org_by_id(c, a, &(struct stack_org_by_id_in){ org_id }, &row, e);
 	if (rc > 0)
-		*ret = (struct org){ row.id, row.name, streq(row.kind, "personal"), row.data_key };
+		*ret = (struct org){ .id = row.id,
+				     .name = row.name,
+				     .personal = streq(row.kind, "personal"),
+				     .data_key = row.data_key };
 	return rc;
 }
 
@@ -168,11 +171,15 @@ static int create_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (rc == 0)
-		return err_set(e, ERR_CONFLICT, "stack '%s/%s/%s' already exists", n->org->name, n->project, n->name);
+		return err_set(e, ERR_CONFLICT, "stack '%s/%s/%s' already exists", n->access->org.name, n->project,
+			       n->name);
 	/* From here on the name means this stack, not the one that had it before a rename. */
-	rc = q_stack_former_name_remove(c, &(struct stack_former_name_remove_in){ n->org->id, n->project, n->name }, e);
+	rc = q_stack_former_name_remove(
+		c, &(struct stack_former_name_remove_in){ n->access->org.id, n->project, n->name }, e);
 	if (rc >= 0)
 		rc = stack_put_tags(c, p->a, p->row.id, n->tags, e);
+	if (rc >= 0)
+		rc = identity_grant_creator(c, n->access, p->row.id, e);
 	if (rc >= 0 && n->checkpoint)
 		rc = checkpoint_insert(c, n->checkpoint, p->row.id, NULL, 0, p->row.now_us, e);
 	return rc < 0 ? rc : 0;
@@ -183,7 +190,7 @@ int stack_create(struct app *app, struct arena *a, const struct new_stack *n, st
 	struct create p = { .a = a,
 			    .n = n,
 			    .row = { .id = id_new_arena(a),
-				     .org_id = n->org->id,
+				     .org_id = n->access->org.id,
 				     .project = n->project,
 				     .name = n->name,
 				     .tags = "{}",
@@ -192,7 +199,7 @@ int stack_create(struct app *app, struct arena *a, const struct new_stack *n, st
 				     .now_us = clock_now_us() } };
 	if (!p.row.id)
 		return err_nomem(e);
-	int rc = seal_new_key(app, a, n->org, p.row.id, &p.row.data_key, e);
+	int rc = seal_new_key(app, a, &n->access->org, p.row.id, &p.row.data_key, e);
 	if (rc == 0)
 		rc = db_write(app->db, create_fn, &p, e);
 	return rc;

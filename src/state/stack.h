@@ -8,7 +8,7 @@
 #include "state/state.h"
 
 struct new_stack {
-	const struct org *org;
+	const struct access *access; /* the organization, and who makes it */
 	const char *project;
 	const char *name;
 	struct json tags;		     /* checked; absent: none */

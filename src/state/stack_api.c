@@ -46,7 +46,7 @@ int stack_api_create(struct request *r, struct response *w, struct err *e)
 	const struct access *access = request_access(r);
 	struct create_stack body = { 0 };
 	struct checkpoint checkpoint;
-	struct new_stack n = { .org = &access->org, .project = request_param(r, "projectName") };
+	struct new_stack n = { .access = access, .project = request_param(r, "projectName") };
 	int64_t resources;
 	int rc = request_decode(r, w, create_stack_fields, &body, e);
 	if (rc == 0)
@@ -92,12 +92,14 @@ struct look {
 static int project_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct look *p = arg;
+	const struct access *access = request_access(p->r);
+	struct stack_project_exists_in in = { .org_id = access->org.id, .project = request_param(p->r, "projectName") };
 	struct stack_project_exists_row row;
-	p->found = q_stack_project_exists(
-		c, p->r->arena,
-		&(struct stack_project_exists_in){ request_access(p->r)->org.id, request_param(p->r, "projectName") },
-		&row, e);
-	return p->found < 0 ? p->found : 0;
+	int rc = identity_org_reader(c, p->r->arena, access, &in.reader_id, e);
+	if (rc == 0)
+		rc = q_stack_project_exists(c, p->r->arena, &in, &row, e);
+	p->found = rc > 0;
+	return rc < 0 ? rc : 0;
 }
 
 int stack_api_project(struct request *r, struct response *w, struct err *e)
@@ -249,10 +251,9 @@ int stack_api_list(struct request *r, struct response *w, struct err *e)
 		rc = list_token(r, in, e);
 	if (rc < 0)
 		return rc;
-	/* A deployment that nobody asked for sees its own stack; whoever is no user and no run has the control socket. */
-	in->every = who->user_id == NULL;
-	in->user_id = who->user_id;
-	in->only_stack_id = who->kind == PRINCIPAL_RUN && !who->user_id ? who->stack_id : NULL;
+	/* A deployment that nobody asked for sees its own stack. */
+	in->reader_id = who->automatic ? NULL : identity_reader(who);
+	in->only_stack_id = who->automatic ? who->stack_id : NULL;
 	in->org = not_empty(request_query(r, "organization"));
 	in->project = not_empty(request_query(r, "project"));
 	in->tag_name = not_empty(request_query(r, "tagName"));

@@ -1,0 +1,20 @@
+/*
+ * members.h: members of organizations. All functions run inside of the caller's transaction. Inside of identity/.
+ */
+#ifndef SLIPWAY_IDENTITY_MEMBERS_H
+#define SLIPWAY_IDENTITY_MEMBERS_H
+
+#include "db/queries_identity.h"
+#include "identity/identity.h"
+
+/* ERR_NOT_FOUND "member 'x'". */
+int member_find(struct db_conn *c, struct arena *a, const char *org_id, const char *login, struct org_member_row *ret,
+		struct err *e);
+/* Joins, or gets the role. ERR_CONFLICT: it would be the last administrator who becomes a member. */
+int member_put(struct db_conn *c, struct arena *a, const char *org_id, const char *user_id, const char *role,
+	       struct err *e);
+/* Also what was granted to the member. ERR_CONFLICT: the last administrator. */
+int member_remove(struct db_conn *c, struct arena *a, const char *org_id, const struct org_member_row *member,
+		  struct err *e);
+
+#endif
