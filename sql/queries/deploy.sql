@@ -125,8 +125,8 @@ UPDATE orgs SET deployments_paused = :paused WHERE id = :org_id;
 -- in: org_id text, reader_id text?
 -- out: status text, n int
 SELECT d.status, COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id
-	AND (:reader_id IS NULL OR EXISTS (
-	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = d.stack_id))
+	AND (:reader_id IS NULL OR d.stack_id IN (
+	SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id))
 GROUP BY d.status;
 
 -- name: org_paused_stacks :many
@@ -134,8 +134,8 @@ GROUP BY d.status;
 -- out: project text, name text
 SELECT s.project, s.name FROM deployment_settings t JOIN stacks s ON s.id = t.stack_id
 WHERE t.paused = 1 AND s.org_id = :org_id AND s.deleted_us IS NULL
-	AND (:reader_id IS NULL OR EXISTS (
-	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = s.id))
+	AND (:reader_id IS NULL OR s.id IN (
+	SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id))
 ORDER BY s.project, s.name;
 
 -- ---- deployments ----
@@ -190,16 +190,16 @@ WHERE stack_id = :stack_id AND (:status IS NULL OR status = :status);
 -- in: org_id text, reader_id text?, status text?, skip int, n int
 -- out: id text
 SELECT d.id FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
-	AND (:reader_id IS NULL OR EXISTS (
-	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = d.stack_id))
+	AND (:reader_id IS NULL OR d.stack_id IN (
+	SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id))
 ORDER BY d.id DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
 
 -- name: deployment_count_org :one
 -- in: org_id text, reader_id text?, status text?
 -- out: n int
 SELECT COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
-	AND (:reader_id IS NULL OR EXISTS (
-	SELECT 1 FROM stack_readers v WHERE v.reader_id = :reader_id AND v.stack_id = d.stack_id));
+	AND (:reader_id IS NULL OR d.stack_id IN (
+	SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id));
 
 -- name: deployment_recent_stack :many
 -- in: stack_id text, n int
