@@ -90,6 +90,8 @@ const char *request_param(const struct request *r, const char *name);
 bool request_has_param(const struct request *r, const char *name);
 /* First value of the query argument, decoded; NULL if absent. */
 const char *request_query(const struct request *r, const char *name);
+/* All values of the argument, up to `max`; returns how many there are. */
+size_t request_query_all(const struct request *r, const char *name, const char **ret, size_t max);
 /* Integer argument within [min, max]; absent → fallback; else ERR_BAD_REQUEST that names it. */
 int request_query_int(const struct request *r, const char *name, int64_t min, int64_t max, int64_t fallback,
 		      int64_t *ret, struct err *e);

@@ -33,6 +33,20 @@ const char *request_query(const struct request *r, const char *name)
 	return NULL;
 }
 
+size_t request_query_all(const struct request *r, const char *name, const char **ret, size_t max)
+{
+	const struct exchange *x = exchange_of(r);
+	size_t n = 0;
+	for (size_t i = 0; i < x->arg_count; i++) {
+		if (!streq(x->args[i].name, name))
+			continue;
+		if (n < max)
+			ret[n] = x->args[i].value;
+		n++;
+	}
+	return n;
+}
+
 int request_query_int(const struct request *r, const char *name, int64_t min, int64_t max, int64_t fallback,
 		      int64_t *ret, struct err *e)
 {

@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "db/queries_state.h"
 #include "http/http.h"
+#include "state/event_filter.h"
 
 #define ROUTE_FILE "routes_state.def"
 #include "../api/declare.h"
@@ -21,6 +22,10 @@
 #define PAGE_BATCHES 20
 /* Ends a page early. */
 #define PAGE_BYTES (4 * MIB)
+/* A filter may leave nothing of a page: then the next one is looked at, up to so many for one answer. */
+#define FILTER_PAGES 64
+/* Of the argument `type`. */
+#define TYPES_MAX 32
 
 /* --- writing --- */
 
@@ -131,7 +136,8 @@ int event_api_add(struct request *r, struct response *w, struct err *e)
 
 struct page {
 	struct request *r;
-	int64_t from; /* the next sequence that the reader wants */
+	struct arena *a; /* of this page alone */
+	int64_t from;	 /* the next sequence that the reader wants */
 	struct update u;
 	struct events_read_row *batches;
 	size_t count;
@@ -140,12 +146,11 @@ struct page {
 static int page_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct page *p = arg;
-	struct arena *a = p->r->arena;
-	int rc = update_get(c, a, request_param(p->r, "updateID"), request_access(p->r)->stack_id, &p->u, e);
+	int rc = update_get(c, p->a, request_param(p->r, "updateID"), request_access(p->r)->stack_id, &p->u, e);
 	if (rc < 0)
 		return rc;
 	/* One more than are shown: tells whether that was all. */
-	return q_events_read(c, a, &(struct events_read_in){ p->u.id, p->from, PAGE_BATCHES + 1 }, &p->batches,
+	return q_events_read(c, p->a, &(struct events_read_in){ p->u.id, p->from, PAGE_BATCHES + 1 }, &p->batches,
 			     &p->count, e);
 }
 
@@ -167,7 +172,7 @@ static int by_sequence(const void *a, const void *b)
 /* All events of the page's batches from p->from on and below *ret_end, sorted. */
 static int unpack(struct page *p, struct event **ret, size_t *ret_count, bool *ret_more, struct err *e)
 {
-	struct arena *a = p->r->arena;
+	struct arena *a = p->a;
 	size_t capacity = 0, count = 0, bytes = 0, used = 0;
 	struct event *list = NULL;
 	for (; used < p->count && used < PAGE_BATCHES && bytes < PAGE_BYTES; used++) {
@@ -208,41 +213,91 @@ static int unpack(struct page *p, struct event **ret, size_t *ret_count, bool *r
 	return 0;
 }
 
-int event_api_list(struct request *r, struct response *w, struct err *e)
+/* What the reader wants, and what was written of it. */
+struct reader {
+	struct event_filter filter;
+	int64_t next;	 /* sequence */
+	int64_t written; /* events */
+	bool all_told;	 /* the update has ended, and nothing is left */
+	bool waits;	 /* nothing more is there yet, or is sure yet */
+};
+
+static void write_events(struct json_writer *j, struct reader *reader, const struct page *p, const struct event *list,
+			 size_t count)
 {
-	struct page p = { .r = r };
+	bool ended = update_has_ended(&p->u);
+	int64_t now = clock_now_us();
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].sequence < reader->next)
+			continue; /* a repeat */
+		if (list[i].sequence > reader->next && !ended && now - list[i].came_us < GAP_US) {
+			reader->waits = true;
+			return;
+		}
+		reader->next = list[i].sequence + 1;
+		if (!event_filter_wants(&reader->filter, list[i].text))
+			continue;
+		jw_raw(j, list[i].text);
+		reader->written++;
+	}
+}
+
+static int write_page(struct request *r, struct json_writer *j, struct reader *reader, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	arena_init(&a, 0);
+	struct page p = { .r = r, .a = &a, .from = reader->next };
 	struct event *list = NULL;
 	size_t count = 0;
 	bool more = false;
-	const char *token = request_query(r, "continuationToken");
-	/* The CLI sends an empty one at first. */
-	if (token && token[0] && (!str_to_int64(str_of(token), &p.from) || p.from < 0))
-		return err_set(e, ERR_BAD_REQUEST, "continuationToken: is not one of ours");
 	int rc = db_read(app_of(r)->db, page_fn, &p, e);
 	if (rc == 0)
 		rc = unpack(&p, &list, &count, &more, e);
 	if (rc < 0)
 		return rc;
-	bool ended = update_has_ended(&p.u);
-	int64_t next = p.from, now = clock_now_us();
+	write_events(j, reader, &p, list, count);
+	reader->waits |= !more;
+	reader->all_told = !more && update_has_ended(&p.u);
+	return 0;
+}
+
+static int read_arguments(struct request *r, struct reader *ret, struct err *e)
+{
+	const char *types[TYPES_MAX];
+	bool all;
+	const char *token = request_query(r, "continuationToken"), *urn = request_query(r, "urn");
+	/* The CLI sends an empty one at first. */
+	if (token && token[0] && (!str_to_int64(str_of(token), &ret->next) || ret->next < 0))
+		return err_set(e, ERR_BAD_REQUEST, "continuationToken: is not one of ours");
+	ret->filter.urn = urn && urn[0] ? urn : NULL;
+	size_t n = request_query_all(r, "type", types, TYPES_MAX);
+	if (n > TYPES_MAX)
+		return err_set(e, ERR_BAD_REQUEST, "type: at most %d of them", TYPES_MAX);
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = event_filter_add_type(&ret->filter, types[i], e);
+	/* There are no others here: each event is told as soon as it is in its place. */
+	return rc < 0 ? rc : request_query_bool(r, "include_non_activated", false, &all, e);
+}
+
+int event_api_list(struct request *r, struct response *w, struct err *e)
+{
+	struct reader reader = { 0 };
+	int rc = read_arguments(r, &reader, e);
+	if (rc < 0)
+		return rc;
 	struct json_writer *j = response_json(w);
 	jw_object(j);
 	jw_key(j, "events");
 	jw_array(j);
-	for (size_t i = 0; i < count; i++) {
-		if (list[i].sequence < next)
-			continue; /* a repeat */
-		if (list[i].sequence > next && !ended && now - list[i].came_us < GAP_US)
-			break;
-		jw_raw(j, list[i].text);
-		next = list[i].sequence + 1;
-	}
+	for (int i = 0; rc == 0 && i < FILTER_PAGES && !reader.waits && reader.written == 0; i++)
+		rc = write_page(r, j, &reader, e);
 	jw_array_end(j);
 	jw_key(j, "continuationToken");
-	if (ended && !more)
+	if (reader.all_told)
 		jw_null(j);
 	else
-		jw_string(j, arena_printf(r->arena, "%lld", (long long)next));
+		jw_string(j, arena_printf(r->arena, "%lld", (long long)reader.next));
 	jw_object_end(j);
-	return 0;
+	return rc;
 }
