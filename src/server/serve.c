@@ -44,6 +44,7 @@ static int tick_identity(struct app *app, int64_t now_us, int64_t *ret_next_us, 
 static const struct tick ticks[] = {
 	{ "identity", tick_identity },
 	{ "state", state_tick },
+	{ "resources", state_index_tick },
 	{ "retention of states", state_retention_tick },
 	{ "deploy", deploy_tick },
 	{ "schedule", schedule_tick },

@@ -64,6 +64,9 @@ int state_import(struct app *app, struct arena *a, const struct import *n, const
 	int rc = db_write(app->db, import_fn, &p, e);
 	if (rc < 0)
 		return rc;
+	/* Its resources are to be listed. */
+	if (app->poke)
+		app->poke(app);
 	*ret_update_id = p.id;
 	*ret_version = p.version;
 	return 0;

@@ -202,6 +202,9 @@ int stack_create(struct app *app, struct arena *a, const struct new_stack *n, st
 	int rc = seal_new_key(app, a, &n->access->org, p.row.id, &p.row.data_key, e);
 	if (rc == 0)
 		rc = db_write(app->db, create_fn, &p, e);
+	/* The resources of its first state are to be listed. */
+	if (rc == 0 && n->checkpoint && app->poke)
+		app->poke(app);
 	return rc;
 }
 

@@ -135,6 +135,9 @@ int stack_rename(struct app *app, struct arena *a, const struct access *access, 
 		rc = db_write(app->db, rename_fn, &p, e);
 	if (rc == -ERR_CONFLICT && p.now)
 		checkpoint_discard(app, p.now);
+	/* Its resources are to be listed anew. */
+	if (rc == 0 && app->poke)
+		app->poke(app);
 	if (rc == 0)
 		*ret_update_id = p.update_id;
 	return rc;

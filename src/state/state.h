@@ -74,4 +74,7 @@ int state_retention_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, 
 /* Ends updates whose lease ran out. *ret_next_us: when to come again (INT64_MAX: nothing waits). */
 int state_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
 
+/* Brings the lists of resources up to date (resource_index.h). As state_tick. */
+int state_index_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
+
 #endif

@@ -264,6 +264,9 @@ int update_end(struct app *app, const char *id, const char *stack_id, const char
 		}
 		if (rc == 0)
 			rc = try_end(app, &t, e);
+		/* The state is new: its resources are to be listed. */
+		if (rc == 0 && !t.again && app->poke)
+			app->poke(app);
 		if (rc < 0 || !t.again)
 			return rc;
 	}
