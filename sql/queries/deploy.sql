@@ -304,12 +304,57 @@ SELECT COUNT(*) AS n FROM deployments WHERE stack_id = :stack_id AND status IN (
 -- ---- the queue ----
 
 -- name: queue_next :one
--- The oldest that a pool may run. pool_org_id NULL: a shared pool.
+-- What a pool may run next. pool_org_id NULL: a shared pool. The oldest; but where more waits in an organization than its
+-- limit has room for, the project comes first whose last claim is longest ago, and the oldest within it: so a project with
+-- a thousand deployments does not hold up the others. The organization is the one whose head has waited longest.
 -- in: pool_id text, pool_org_id text?
 -- out: id text
-SELECT c.id FROM claimable_deployments c
-WHERE c.pool_id = :pool_id OR (c.pool_id IS NULL AND (:pool_org_id IS NULL OR c.org_id = :pool_org_id))
-ORDER BY c.id LIMIT 1;
+SELECT f.id FROM (
+	SELECT c.id, MIN(c.id) OVER (PARTITION BY c.org_id) AS oldest,
+		ROW_NUMBER() OVER (PARTITION BY c.org_id
+			ORDER BY CASE WHEN c.waiting > c.room THEN COALESCE(t.claimed_us, 0) ELSE 0 END, c.id) AS place
+	FROM (
+		SELECT d.id, d.org_id, s.project, COUNT(*) OVER (PARTITION BY d.org_id) AS waiting,
+			o.deployment_limit - (SELECT COUNT(*) FROM deployments b
+				WHERE b.org_id = d.org_id AND b.status IN ('accepted', 'running')) AS room
+		FROM claimable_deployments d JOIN stacks s ON s.id = d.stack_id JOIN orgs o ON o.id = d.org_id
+		WHERE d.pool_id = :pool_id OR (d.pool_id IS NULL AND (:pool_org_id IS NULL OR d.org_id = :pool_org_id))
+	) c LEFT JOIN project_turns t ON t.org_id = c.org_id AND t.project = c.project
+) f WHERE f.place = 1 ORDER BY f.oldest LIMIT 1;
+
+-- name: queue_took_turn :exec
+-- in: org_id text, project text, now_us int
+INSERT INTO project_turns (org_id, project, claimed_us) VALUES (:org_id, :project, :now_us)
+ON CONFLICT (org_id, project) DO UPDATE SET claimed_us = excluded.claimed_us;
+
+-- name: waiting_in_front :one
+-- What stands before a queued deployment on its own stack: the one that is active, and how many older ones wait.
+-- in: stack_id text, version int
+-- out: ahead int, active_id text?, active_version int?, active_status text?
+SELECT (SELECT COUNT(*) FROM deployments w WHERE w.stack_id = :stack_id AND w.status = 'not-started'
+		AND w.version < :version) AS ahead,
+	(SELECT a.id FROM deployments a WHERE a.stack_id = :stack_id AND a.status IN ('accepted', 'running'))
+		AS active_id,
+	(SELECT a.version FROM deployments a WHERE a.stack_id = :stack_id AND a.status IN ('accepted', 'running'))
+		AS active_version,
+	(SELECT a.status FROM deployments a WHERE a.stack_id = :stack_id AND a.status IN ('accepted', 'running'))
+		AS active_status;
+
+-- name: waiting_limit :one
+-- in: org_id text
+-- out: active int, concurrency int
+SELECT (SELECT COUNT(*) FROM deployments b WHERE b.org_id = o.id AND b.status IN ('accepted', 'running')) AS active,
+	o.deployment_limit AS concurrency
+FROM orgs o WHERE o.id = :org_id;
+
+-- name: waiting_agents :one
+-- How many agents that live may take it: of its pool, or (NULL) of any pool that serves the organization.
+-- in: org_id text, pool_id text?, seen_after_us int
+-- out: live int
+SELECT COUNT(*) AS live FROM agents g JOIN agent_pools p ON p.id = g.pool_id
+WHERE g.last_seen_us > :seen_after_us
+	AND ((:pool_id IS NOT NULL AND p.id = :pool_id)
+		OR (:pool_id IS NULL AND (p.org_id IS NULL OR p.org_id = :org_id)));
 
 -- name: queue_claimable_stack :one
 -- Whether one of the stack may run now, and in which pool; pool_id NULL: any.

@@ -6,6 +6,7 @@
 #include "deploy/deployments_api.h"
 #include "deploy/log_store.h"
 #include "deploy/secrets.h"
+#include "deploy/waiting.h"
 
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
@@ -22,7 +23,13 @@ struct shown {
 	size_t step_count;
 	struct update_summary *updates;
 	size_t update_count;
+	struct waiting waiting; /* of one that is queued */
 };
+
+static bool is_queued(const struct shown *s)
+{
+	return streq(s->d.status, "not-started");
+}
 
 /* 1 found, 0 not. */
 static int load(struct db_conn *c, struct arena *a, const char *id, struct shown *ret, struct err *e)
@@ -35,6 +42,8 @@ static int load(struct db_conn *c, struct arena *a, const char *id, struct shown
 	rc = q_step_list(c, a, &steps, &ret->steps, &ret->step_count, e);
 	if (rc >= 0)
 		rc = state_updates_of_deployment(c, a, id, &ret->updates, &ret->update_count, e);
+	if (rc >= 0 && is_queued(ret))
+		rc = waiting_read(c, a, &ret->d, clock_now_us(), &ret->waiting, e);
 	return rc < 0 ? rc : 1;
 }
 
@@ -147,6 +156,10 @@ static void put_common(struct json_writer *j, struct arena *a, const struct show
 	jw_kv_string(j, "projectName", d->project);
 	jw_kv_string(j, "stackName", d->stack_name);
 	jw_kv_bool(j, "paused", d->org_paused || d->stack_paused);
+	if (is_queued(s)) {
+		jw_key(j, "waiting");
+		waiting_write(j, a, &s->waiting);
+	}
 	put_jobs(j, a, s);
 	if (d->shown_pool_id) {
 		jw_key(j, "agentPool");
@@ -299,6 +312,19 @@ int deploy_get(struct request *r, struct response *w, struct err *e)
 int deploy_get_version(struct request *r, struct response *w, struct err *e)
 {
 	return get(r, w, "version", e);
+}
+
+/* Ours: why it waits. */
+int deploy_waiting(struct request *r, struct response *w, struct err *e)
+{
+	struct one o;
+	int rc = load_one(r, "deploymentId", &o, e);
+	if (rc < 0)
+		return rc;
+	if (!is_queued(&o.shown))
+		return err_set(e, ERR_NOT_FOUND, "the deployment does not wait: it is %s", o.shown.d.status);
+	waiting_write(response_json(w), r->arena, &o.shown.waiting);
+	return 0;
 }
 
 int deploy_updates(struct request *r, struct response *w, struct err *e)

@@ -5,6 +5,7 @@
 #ifndef SLIPWAY_DEPLOY_POOL_H
 #define SLIPWAY_DEPLOY_POOL_H
 
+#include "base/clock.h"
 #include "deploy/deployment.h"
 
 /* An agent that has not been heard of for this long is offline; after two hours it is forgotten (features §7.2). */

@@ -183,7 +183,10 @@ static int claim_fn(struct db_conn *c, void *arg, struct err *e)
 						 .runner_hash = k->token_hash,
 						 .now_us = k->now_us,
 						 .lease_us = k->now_us + k->app->options.claim_timeout_us };
+	struct queue_took_turn_in turn = { .org_id = k->d.org_id, .project = k->d.project, .now_us = k->now_us };
 	rc = q_deployment_set_claim(c, &claim, e);
+	if (rc >= 0)
+		rc = q_queue_took_turn(c, &turn, e);
 	if (rc < 0)
 		return rc;
 	k->d.attempt++;
