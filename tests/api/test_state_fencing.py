@@ -1,5 +1,9 @@
 """Who may still write to an update, and when: leases, cancels, and ways of saving that do not mix."""
+import json
+import re
+
 import pytest
+from helpers.access import STACK, Organization
 from helpers.api import path_of
 from helpers.waiting import wait_until
 
@@ -153,3 +157,100 @@ def test_bounds_of_a_renewal(api, path):
         lease.refused(400, "POST", f"{update}/renew_lease", {"token": "", "duration": duration}, names="duration")
     lease.refused(400, "POST", f"{update}/complete", {"status": "done"}, names="status")
     lease.refused(400, "POST", f"{update}/complete", {}, names="status")
+
+
+def late_writes(update, path, at):
+    """Everything that a client of an update may still send: (method, path, body, the answer when its update has ended)."""
+    one = resource(path, "late", 1)
+    return [("PATCH", f"{update}/journalentries", {"entries": created(at, 90, one)}, 409),
+            ("PATCH", f"{update}/checkpoint", checkpoint(one), 409),
+            ("PATCH", f"{update}/checkpointverbatim", {"version": 3, "untypedDeployment": {"version": 3, "deployment": checkpoint(one)["deployment"]}, "sequenceNumber": 1}, 409),
+            ("PATCH", f"{update}/checkpointdelta", {"version": 3, "checkpointHash": "0" * 64, "sequenceNumber": 2, "deploymentDelta": []}, 409),
+            ("POST", f"{update}/events", {"sequence": 70, "timestamp": 1, "cancelEvent": {}}, 409),
+            ("POST", f"{update}/events/batch", {"events": [{"sequence": 71, "timestamp": 1, "summaryEvent": {"resourceChanges": {"delete": 9}}}]}, 409),
+            ("POST", f"{update}/renew_lease", {"token": "", "duration": 300}, 403),
+            ("POST", f"{update}/complete", {"status": "succeeded"}, 409)]
+
+
+@pytest.mark.parametrize("saving", ["journal", "checkpoints"])
+def test_a_late_write_of_a_dead_update_changes_nothing(own, clock, stack, saving):
+    """Its client was away for longer than its lease, somebody else has the stack, and now it comes back. Before that one has
+    saved anything, in the middle, and after its end."""
+    server = own("--lease", "5m", clock=clock)
+    api = server.api()
+    path = api.create_stack(stack)
+    apply(api, path, resource(path, "a", 1))
+    dead, lease = begin(api, path, journal=1 if saving == "journal" else 0)
+    if saving == "journal":
+        journal(lease, dead, [SECRETS, *created(2, 1, resource(path, "b", 1)), pending("c", path, 4, 2)])
+    else:
+        lease.ok("PATCH", f"{dead}/checkpoint", checkpoint(resource(path, "a", 1), resource(path, "b", 1)))
+    clock.advance(301)
+
+    def document(version=""):
+        text = api.call("GET", f"{path}/export{version}").text
+        return re.sub(r'"time":"[^"]*"', "", text)  # of a replay that is made anew for each export
+
+    def seen():
+        history = api.get(f"{path}/updates")["updates"]
+        return [document(), api.get(path), api.get(f"{dead}/events"), history, api.get(f"{path}/versions"),
+                [document(f"/{u['version']}") for u in history]]
+
+    def come_back():
+        before = seen()
+        for method, where, body, status in late_writes(dead, path, 6):
+            lease.refused(status, method, where, body)
+        lease.refused(409, "PATCH", f"{dead}/journalentries", data=json.dumps({"entries": created(6, 3, resource(path, "late", 1))}).encode(), zipped=True)
+        assert seen() == before
+
+    # The next one need not wait for the ticker: what was acknowledged is its base.
+    update, its = begin(api, path)
+    assert api.get(dead)["status"] == "failed" and sorted(names(api, path)) == ["a", "b"]
+    come_back()
+    journal(its, update, [SECRETS, *created(2, 1, resource(path, "d", 1))])
+    come_back()
+    its.post(f"{update}/complete", {"status": "succeeded"})
+    come_back()
+    # Longer afterwards even its token is unknown: still final for the client, still nothing.
+    clock.advance(3600)
+    before = seen()
+    for method, where, body, _ in late_writes(dead, path, 6):
+        lease.refused(403, method, where, body)
+    assert seen() == before
+    operations = api.get(f"{path}/export")["deployment"].get("pending_operations") or []
+    assert [o["resource"]["urn"].split("::")[-1] for o in operations] == (["c"] if saving == "journal" else [])
+
+
+def test_the_conflict_names_since_when_and_which_deployment(own, clock):
+    """The run of a deployment holds the stack; the next one hears who asked for it, and which deployment it is."""
+    org = Organization(own, clock=clock)
+    org.write.deploy(STACK, "update")
+    deployment, _, run = org.claim()
+    held, lease = org.update(run)
+    made = org.boss.post(f"{org.stack}/update", {"options": {}, "metadata": {}})
+    answer = org.boss.call("POST", f"{org.stack}/update/{made['updateID']}", {"journalVersion": 1})
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["message"]) == (409, 409, "Conflict: Another update is currently in progress.")
+    holder = body["currentUpdate"]
+    started = holder.pop("started")
+    assert holder == {"updateID": held.rsplit("/")[-1], "kind": "update", "author": "with-write", "version": 2, "deploymentID": deployment}
+    assert started == org.boss.get(f"{org.stack}/versions")["versions"][0]["startTime"]
+    assert org.boss.get(org.stack)["currentOperation"] == {"kind": "update", "author": "with-write", "started": started}
+    lease.post(f"{held}/complete", {"status": "succeeded"})
+    org.boss.post(f"{org.stack}/update/{made['updateID']}", {"journalVersion": 1})
+
+
+def test_of_many_that_start_at_once_one_gets_the_stack(api, path):
+    """And the others its name; none of them leaves a version behind."""
+    import threading
+    made = [f"{path}/update/{api.post(f'{path}/update', {'options': {}, 'metadata': {}})['updateID']}" for _ in range(8)]
+    answers = {}
+    threads = [threading.Thread(target=lambda u=u: answers.update({u: api.call("POST", u, {"journalVersion": 1})})) for u in made]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    won = [u for u in made if answers[u].status_code == 200]
+    assert len(won) == 1 and sorted(a.status_code for a in answers.values()) == [200] + [409] * 7
+    assert {a.json()["currentUpdate"]["updateID"] for a in answers.values() if a.status_code == 409} == {won[0].rsplit("/")[-1]}
+    assert api.get(path)["version"] == 1 and len(api.get(f"{path}/versions")["versions"]) == 1

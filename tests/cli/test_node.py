@@ -113,6 +113,14 @@ def test_killed_in_the_middle(node, own, clock, tmp_path, stack, project):
     state = cli.export()["deployment"]
     assert "quick" in [r["urn"].split("::")[-1] for r in state["resources"]]
     assert [p["resource"]["urn"].split("::")[-1] for p in state["pending_operations"]] == ["slow"]
+    # The next run is told of what was left open, as the CLI tells it: it cannot know whether the creation went through.
+    cli.write(programs.node(project, 'new Thing("quick", { value: "quick" });'))
+    out = cli.run("up", "--yes", "--skip-preview", quiet=False).stdout
+    assert "1 pending operations from previous deployment" in out and "Resource::slow, interrupted while creating" in out
+    assert len(cli.export()["deployment"]["pending_operations"]) == 1, "an update does not settle it"
+    cli.run("refresh", "--yes", "--clear-pending-creates", quiet=False)
+    assert not cli.export()["deployment"].get("pending_operations")
+    cli.up("--skip-preview", "--expect-no-changes")
 
 
 def test_a_server_killed_in_the_middle(node, own, tmp_path, stack, project):
