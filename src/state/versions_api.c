@@ -4,12 +4,16 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "db/queries_state.h"
 #include "db/queries_version.h"
 #include "http/http.h"
 #include "state/compare.h"
 #include "state/deployment.h"
 #include "state/import.h"
+#include "state/rename.h"
+#include "state/resource.h"
+#include "state/resource_view.h"
 #include "state/stack.h"
 
 #define ROUTE_FILE "routes_state.def"
@@ -153,10 +157,44 @@ int versions_api_compare(struct request *r, struct response *w, struct err *e)
 	return rc;
 }
 
+/* The names in the URNs of a state, by its first resource. */
+static bool names_in(const struct access *access, struct json state, struct arena *a, struct rename_names *ret)
+{
+	struct json resource, urn = JSON_ABSENT;
+	json_foreach(resource, json_path(state, "deployment", "resources", NULL)) {
+		urn = json_get(resource, "urn");
+		break;
+	}
+	struct str text = json_view(urn, a);
+	*ret = (struct rename_names){ .old_project = str_dup(a, urn_project(text)),
+				      .old_name = str_dup(a, urn_stack(text)),
+				      .project = access->stack_project,
+				      .name = access->stack_name };
+	return ret->old_project && ret->old_project[0] && ret->old_name && ret->old_name[0];
+}
+
+/* A state from before a rename comes back under the stack's present names, as the rename itself had it. */
+static int prepare_restored(struct request *r, struct json state, struct str text, struct str gzip,
+			    struct checkpoint *ret, struct err *e)
+{
+	struct rename_names names;
+	int64_t resources;
+	_cleanup_buf_ struct buf renamed;
+	buf_init(&renamed, HTTP_DOCUMENT_BODY_BYTES * 2);
+	int rc = untyped_deployment_check(state, &resources, e);
+	if (rc == 0 && names_in(request_access(r), state, r->arena, &names) &&
+	    !(streq(names.old_project, names.project) && streq(names.old_name, names.name))) {
+		rc = rename_document(state, &names, r->arena, &renamed, e);
+		text = buf_str(&renamed);
+		gzip = STR_NULL;
+	}
+	return rc < 0 ? rc : checkpoint_prepare(app_of(r), r->arena, text, gzip, resources, ret, e);
+}
+
 int versions_api_restore(struct request *r, struct response *w, struct err *e)
 {
 	const struct access *access = request_access(r);
-	int64_t version, resources;
+	int64_t version;
 	struct json state;
 	struct str gzip, text;
 	struct checkpoint checkpoint;
@@ -166,9 +204,7 @@ int versions_api_restore(struct request *r, struct response *w, struct err *e)
 	if (rc == 0 && !state.p)
 		return err_set(e, ERR_BAD_REQUEST, "version %" PRId64 " has no state that could be restored", version);
 	if (rc == 0)
-		rc = untyped_deployment_check(state, &resources, e);
-	if (rc == 0)
-		rc = checkpoint_prepare(app_of(r), r->arena, text, gzip, resources, &checkpoint, e);
+		rc = prepare_restored(r, state, text, gzip, &checkpoint, e);
 	if (rc < 0)
 		return rc;
 	struct import n = { .stack_id = access->stack_id,

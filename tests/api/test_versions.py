@@ -92,6 +92,20 @@ def test_restore(api, path, size):
     lease.post(f"{update}/complete", {"status": "succeeded"})
 
 
+def test_restore_after_a_rename(api, path, project):
+    """The state comes back under the names that the stack has now: else the next update would replace everything."""
+    root = {"urn": f"urn:pulumi:dev::{project}::pulumi:pulumi:Stack::{project}-dev", "custom": False, "type": "pulumi:pulumi:Stack"}
+    put(api, path, root, {**resource(path, "a", 1), "parent": root["urn"]})
+    api.post(f"{path}/rename", {"newName": "prod", "newProject": f"{project}-new"})
+    moved = f"/api/stacks/acme/{project}-new/prod"
+    put(api, moved)
+    before = api.get(f"{moved}/export/2")
+    assert api.post(f"{moved}/versions/1/restore")["version"] == 4
+    assert api.get(f"{moved}/export") == before
+    restored = before["deployment"]["resources"]
+    assert restored[0]["urn"] == f"urn:pulumi:prod::{project}-new::pulumi:pulumi:Stack::{project}-new-prod" == restored[1]["parent"]
+
+
 def site(own, clock, *options, **more):
     server = own(*options, command="serve", clock=clock, **more)
     server.admin("org", "add", "acme")
