@@ -94,6 +94,24 @@ def test_interrupted_in_the_middle(node, stack, project, tmp_path):
     cli.up("--skip-preview")
 
 
+def test_cancelled_from_elsewhere(node, api, dev, stack, project, tmp_path):
+    """`pulumi cancel` takes the stack from a CLI that runs: what that one saves afterwards is refused, and it says so."""
+    from helpers.pulumi import Pulumi
+    started = tmp_path / "started"
+    cli = node(programs.slow(project, 6, started))
+    cli.run("stack", "init", stack)
+    running = cli.start("up", "--yes", "--skip-preview")
+    wait_until(started.exists, 60, "the slow resource", interval=0.2)
+    other = Pulumi(tmp_path, dev.url, dev.token, name="elsewhere").write(programs.node(project, ""))
+    other.run("cancel", "--yes", "--stack", stack)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode != 0 and "409" in out + err, out + err
+    assert cli.history()[0]["result"] == "failed"
+    state = cli.export()["deployment"]
+    assert [r["urn"].split("::")[-1] for r in state["resources"]][-1] == "quick"
+    assert [p["resource"]["urn"].split("::")[-1] for p in state["pending_operations"]] == ["slow"]
+
+
 def test_killed_in_the_middle(node, own, clock, tmp_path, stack, project):
     """kill -9 of the CLI: the stack stays taken until the lease ends, then what was acknowledged is its state."""
     from helpers.pulumi import Pulumi
