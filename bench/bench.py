@@ -2,7 +2,6 @@
 import http.client
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -15,27 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+import raw  # noqa: E402
+from measure import anonymous_kib, cpu_seconds, milliseconds, percentile, row, say  # noqa: E402
+
 from helpers import process, programs, where  # noqa: E402
 from helpers.pulumi import Pulumi  # noqa: E402
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SIZES = [int(n) for n in os.environ.get("BENCH_RESOURCES", "10 200").split()]
-
-
-def say(text):
-    print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def row(name, value, reach=""):
-    print(f"{name:<58} {value:>22}  {reach}", flush=True)
-
-
-def milliseconds(seconds):
-    return f"{seconds * 1000:.1f} ms"
-
-
-def percentile(values, part):
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
 # ---- start -------------------------------------------------------------------------------------------------------
@@ -66,10 +52,6 @@ def start_times(folder, count, fresh):
     return took
 
 
-def anonymous_kib(pid):
-    return int(re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()).group(1))
-
-
 # ---- pulumi up ---------------------------------------------------------------------------------------------------
 class Floor:
     def __init__(self):
@@ -91,11 +73,6 @@ def timed_up(cli):
     began = time.perf_counter()
     cli.up("--skip-preview", quiet=False)
     return time.perf_counter() - began
-
-
-def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 EMPTY = '{"version":3,"deployment":{"manifest":{"time":"0001-01-01T00:00:00Z","magic":"","version":""},"metadata":{}}}'
