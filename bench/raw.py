@@ -13,6 +13,7 @@ from helpers import process
 UPDATES = int(os.environ.get("BENCH_UPDATES", "10000"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
 EVENT_BATCHES = 5
+EVENTS_MAX = 50  # in a batch of the CLI
 # Entries of the journal in one request: all; what the CLI sends at most.
 ONE_BATCH = 1 << 30
 CLI_BATCH = 100
@@ -57,8 +58,8 @@ def journal(count, old):
 
 
 def events(count, batch):
-    """What the engine tells about its steps: two events of each resource, all of them in EVENT_BATCHES batches."""
-    share = max(1, count // EVENT_BATCHES)
+    """What the engine tells about its steps: two events of each resource, at most so many in a batch as the CLI sends."""
+    share = min(EVENTS_MAX // 2, max(1, count // EVENT_BATCHES))
     made = []
     for i in range(batch * share, (batch + 1) * share):
         state = resource(i, 1)
