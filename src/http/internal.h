@@ -213,14 +213,18 @@ struct worker {
 	pthread_t thread;
 	struct libdeflate_decompressor *inflater; /* made when first needed */
 	struct libdeflate_compressor *deflater;
+	/* Under queue.lock: */
+	pthread_cond_t called;
+	bool is_idle;
+	struct worker *next_idle;
 };
 /* The worker that runs on this thread, or NULL. */
 struct worker *worker_self(void);
 
 struct queue {
 	pthread_mutex_t lock;
-	pthread_cond_t ready;
 	struct exchange *head, *tail;
+	struct worker *idle; /* last gone to sleep first: its stack and its memory are still warm */
 	bool closed;
 	bool untidy; /* something ran since the allocator was last asked to give memory back */
 };

@@ -105,7 +105,6 @@ int http_server_start(const struct http_config *config, struct http_server **ret
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
 	pthread_mutex_init(&s->queue.lock, NULL);
-	pthread_cond_init(&s->queue.ready, NULL);
 	pthread_mutex_init(&s->park.lock, NULL);
 	s->connections_max = raise_descriptor_limit();
 	s->spool_dir = strdup(config->spool_dir ? config->spool_dir : default_spool_dir());
@@ -191,7 +190,6 @@ void http_server_free(struct http_server *s)
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->queue.lock);
-	pthread_cond_destroy(&s->queue.ready);
 	pthread_mutex_destroy(&s->park.lock);
 	free(s->spool_dir);
 	free(s);

@@ -30,15 +30,28 @@ void worker_push(struct exchange *x, enum job job)
 	else
 		q->head = x;
 	q->tail = x;
-	pthread_cond_signal(&q->ready);
+	struct worker *w = q->idle;
+	if (w) {
+		q->idle = w->next_idle;
+		w->is_idle = false;
+	}
 	pthread_mutex_unlock(&q->lock);
+	/* Behind the lock, which it would only run into. Workers live longer than those who push. */
+	if (w)
+		pthread_cond_signal(&w->called);
 }
 
-static struct exchange *queue_pop(struct queue *q)
+static struct exchange *queue_pop(struct queue *q, struct worker *w)
 {
 	pthread_mutex_lock(&q->lock);
-	while (!q->head && !q->closed)
-		pthread_cond_wait(&q->ready, &q->lock);
+	while (!q->head && !q->closed) {
+		w->is_idle = true;
+		w->next_idle = q->idle;
+		q->idle = w;
+		while (w->is_idle && !q->closed)
+			pthread_cond_wait(&w->called, &q->lock);
+		/* Another worker may have taken meanwhile what this one was called for. */
+	}
 	struct exchange *x = q->head;
 	if (x) {
 		q->head = x->queue_next;
@@ -209,7 +222,7 @@ static void *worker_main(void *arg)
 	self = w;
 	pthread_setname_np(pthread_self(), "http-worker");
 	struct exchange *x;
-	while ((x = queue_pop(&w->server->queue)) != NULL) {
+	while ((x = queue_pop(&w->server->queue, w)) != NULL) {
 		switch (x->job) {
 		case JOB_AUTHORIZE:
 			run_authorize(x);
@@ -234,6 +247,7 @@ int workers_start(struct http_server *s, int count, struct err *e)
 		return err_nomem(e);
 	for (int i = 0; i < count; i++) {
 		s->workers[i].server = s;
+		pthread_cond_init(&s->workers[i].called, NULL);
 		errno = pthread_create(&s->workers[i].thread, NULL, worker_main, &s->workers[i]);
 		if (errno != 0)
 			return err_errno(e, "starting a worker thread");
@@ -247,10 +261,13 @@ void workers_stop(struct http_server *s)
 	struct queue *q = &s->queue;
 	pthread_mutex_lock(&q->lock);
 	q->closed = true;
-	pthread_cond_broadcast(&q->ready);
-	pthread_mutex_unlock(&q->lock);
 	for (int i = 0; i < s->worker_count; i++)
+		pthread_cond_signal(&s->workers[i].called);
+	pthread_mutex_unlock(&q->lock);
+	for (int i = 0; i < s->worker_count; i++) {
 		pthread_join(s->workers[i].thread, NULL);
+		pthread_cond_destroy(&s->workers[i].called);
+	}
 	s->worker_count = 0;
 	free(s->workers);
 	s->workers = NULL;
