@@ -6,8 +6,8 @@
  *
  * db_read: the function runs on the calling thread, on one of the readers' connections, in one snapshot.
  *
- * db_write: the function runs on the writer thread, as a savepoint of a transaction that it shares with all other
- * writes that wait at that moment; db_write returns after the commit (group commit, synchronous=FULL): what it
+ * db_write: the function runs on the calling thread or on that of another writer, as a savepoint of a transaction that it
+ * shares with all other writes that wait at that moment; db_write returns after the commit (group commit, synchronous=FULL): what it
  * acknowledged is on disk. The contract of a write function:
  *   - it touches nothing but the database and *arg, and may be run again from the start: it sets its results anew each
  *     time, and they are used only after db_write returned 0;
@@ -64,7 +64,7 @@ struct db_conn;
 typedef int (*db_fn)(struct db_conn *c, void *arg, struct err *e);
 
 /* Opens (creates) `path`, applies missing migrations each in its own transaction, refuses a schema newer than this
- * binary or a migration whose recorded hash differs, starts the writer thread. */
+ * binary or a migration whose recorded hash differs, starts the thread for checkpoints. */
 int db_open(const char *path, struct db **ret, struct err *e);
 /* Waits for running functions; NULL is fine. */
 void db_close(struct db *db);

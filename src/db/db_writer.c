@@ -1,13 +1,15 @@
 /*
- * One thread owns the writing connection. It runs the functions that wait, one after the other, each as a savepoint of
- * one transaction, commits once and then answers them all: an fsync is shared by everybody who came while the last one
- * ran.
+ * The writing connection belongs to whoever leads: one thread at a time. A writer that finds no leader leads itself. It
+ * runs the functions that wait, its own first, each as a savepoint of one transaction, commits once and then answers
+ * them all: an fsync is shared by everybody who came while the last one ran. Then it passes the lead on to the first of
+ * those who came meanwhile. So a write alone costs no change of threads; with a thread of its own for all writes there
+ * were two, which took longer than the fsync of a quick disk.
  *
  * A function that fails is rolled back alone. When the transaction itself is lost (the commit fails, or SQLite gives
  * it up because of a full disk), every function of the group is answered with that error: none of them is on disk.
  *
- * Checkpoints move the log's pages into the database file. They happen here, between two groups, when nobody waits, or
- * when the log is so long that waiting would not pay.
+ * Checkpoints move the log's pages into the database file. A thread does that, as leader, when nobody writes, or between
+ * two groups when the log is so long that waiting would not pay.
  */
 #include "db/writer.h"
 
@@ -37,17 +39,22 @@ struct job {
 	struct err *e; /* may be NULL */
 	int result;
 	bool done;
-	pthread_cond_t answered;
+	bool leads; /* the lead was passed on to it */
+	pthread_cond_t changed;
 	struct job *next;
 };
 
 struct db_writer {
-	struct db_conn *conn; /* the thread's, as is busy_pages */
+	struct db_conn *conn; /* the leader's, as is busy_pages */
 	int busy_pages;	      /* the next checkpoint comes at so many pages to move */
-	pthread_t thread;
-	pthread_mutex_t lock; /* of what follows, and of job.done */
-	pthread_cond_t wake;
+	pthread_t thread;     /* for checkpoints */
+	pthread_mutex_t lock; /* of what follows, and of job.done and job.leads */
+	pthread_cond_t wake;  /* the thread's */
 	struct job *first, **last;
+	bool led;	   /* there is a leader */
+	bool thread_leads; /* it is the thread */
+	bool thread_waits; /* until there is something to move */
+	unsigned groups;   /* that were led: tells whether somebody wrote */
 	bool stopping;
 	int fail_commit_after;
 };
@@ -73,7 +80,7 @@ static void answer(struct db_writer *w, struct job *list)
 	while (list) {
 		struct job *next = list->next;
 		list->done = true;
-		pthread_cond_signal(&list->answered);
+		pthread_cond_signal(&list->changed);
 		list = next;
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -188,43 +195,61 @@ static int pages_to_move(const struct db_writer *w)
 	return w->conn->log_pages - w->conn->moved_pages;
 }
 
-/* The next job, or NULL when nobody came for IDLE_MS and there is something to move (*ret_stop: nobody comes). */
-static struct job *wait_for_job(struct db_writer *w, bool *ret_stop)
+/* The leader is done. With the lock held. */
+static void pass_on(struct db_writer *w)
 {
-	struct job *j;
-	bool timed_out = false;
-	pthread_mutex_lock(&w->lock);
-	while (!w->first && !w->stopping && !timed_out) {
-		if (pages_to_move(w) < IDLE_PAGES) {
-			pthread_cond_wait(&w->wake, &w->lock);
-			continue;
-		}
-		struct timespec until;
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		int64_t ns = until.tv_nsec + IDLE_MS * INT64_C(1000000);
-		until.tv_sec += ns / INT64_C(1000000000);
-		until.tv_nsec = ns % INT64_C(1000000000);
-		timed_out = pthread_cond_timedwait(&w->wake, &w->lock, &until) == ETIMEDOUT;
+	w->thread_leads = pages_to_move(w) >= w->busy_pages;
+	w->led = w->thread_leads || w->first != NULL;
+	if (w->thread_leads || (!w->led && (w->stopping || (w->thread_waits && pages_to_move(w) >= IDLE_PAGES)))) {
+		pthread_cond_signal(&w->wake);
+	} else if (w->first) {
+		w->first->leads = true;
+		pthread_cond_signal(&w->first->changed);
 	}
-	*ret_stop = !w->first && w->stopping;
+}
+
+/* With the lock held, which is given back meanwhile. */
+static void lead_checkpoint(struct db_writer *w)
+{
 	pthread_mutex_unlock(&w->lock);
-	j = take(w);
-	return j;
+	checkpoint(w);
+	pthread_mutex_lock(&w->lock);
+	pass_on(w);
+}
+
+/* Waits for IDLE_MS, or until the thread is to lead or to end. True: nobody wrote meanwhile. With the lock held. */
+static bool was_idle(struct db_writer *w)
+{
+	unsigned groups = w->groups;
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	int64_t ns = until.tv_nsec + IDLE_MS * INT64_C(1000000);
+	until.tv_sec += ns / INT64_C(1000000000);
+	until.tv_nsec = ns % INT64_C(1000000000);
+	int rc = 0;
+	while (rc != ETIMEDOUT && !w->thread_leads && !w->stopping)
+		rc = pthread_cond_timedwait(&w->wake, &w->lock, &until);
+	return !w->led && !w->stopping && w->groups == groups;
 }
 
 static void *run_thread(void *arg)
 {
 	struct db_writer *w = arg;
-	for (;;) {
-		bool stop;
-		struct job *j = wait_for_job(w, &stop);
-		if (stop)
-			return NULL;
-		if (j)
-			run_group(w, j);
-		if (!j || pages_to_move(w) >= w->busy_pages)
-			checkpoint(w);
+	pthread_mutex_lock(&w->lock);
+	while (!w->stopping || w->led) {
+		if (w->thread_leads) {
+			lead_checkpoint(w);
+		} else if (w->stopping || (!w->led && pages_to_move(w) < IDLE_PAGES)) {
+			w->thread_waits = true;
+			pthread_cond_wait(&w->wake, &w->lock);
+			w->thread_waits = false;
+		} else if (was_idle(w)) {
+			w->led = true;
+			lead_checkpoint(w);
+		}
 	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
 }
 
 int db_writer_start(struct db_conn *c, struct db_writer **ret, struct err *e)
@@ -246,7 +271,7 @@ int db_writer_start(struct db_conn *c, struct db_writer **ret, struct err *e)
 	pthread_mutex_init(&w->lock, NULL);
 	errno = pthread_create(&w->thread, NULL, run_thread, w);
 	if (errno) {
-		int rc = err_errno(e, "cannot start the database's writer");
+		int rc = err_errno(e, "cannot start the thread for the database's checkpoints");
 		pthread_mutex_destroy(&w->lock);
 		pthread_cond_destroy(&w->wake);
 		db_conn_close(c);
@@ -275,15 +300,23 @@ void db_writer_stop(struct db_writer *w)
 int db_writer_run(struct db_writer *w, db_fn fn, void *arg, struct err *e)
 {
 	struct job j = { .fn = fn, .arg = arg, .e = e };
-	pthread_cond_init(&j.answered, NULL);
+	pthread_cond_init(&j.changed, NULL);
 	pthread_mutex_lock(&w->lock);
 	*w->last = &j;
 	w->last = &j.next;
-	pthread_cond_signal(&w->wake);
-	while (!j.done)
-		pthread_cond_wait(&j.answered, &w->lock);
+	if (!w->led)
+		w->led = j.leads = true;
+	while (!j.done && !j.leads)
+		pthread_cond_wait(&j.changed, &w->lock);
+	if (!j.done) {
+		w->groups++;
+		pthread_mutex_unlock(&w->lock);
+		run_group(w, take(w)); /* it is the first */
+		pthread_mutex_lock(&w->lock);
+		pass_on(w);
+	}
 	pthread_mutex_unlock(&w->lock);
-	pthread_cond_destroy(&j.answered);
+	pthread_cond_destroy(&j.changed);
 	return j.result;
 }
 

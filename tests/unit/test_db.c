@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "db/conn.h"
 #include "db/db.h"
 #include "db/migrate.h"
@@ -589,6 +590,72 @@ static void test_more_readers_than_connections(void **state)
 	}
 }
 
+/* --- the log and its checkpoints --- */
+
+#define LARGE_BYTES (64 * KIB)
+#define LARGE_WRITES 100
+
+static off_t size_of(const struct fixture *f, const char *suffix)
+{
+	char path[192];
+	struct stat st;
+	snprintf(path, sizeof(path), "%s%s", f->path, suffix);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void *large_thread(void *arg)
+{
+	struct crowd_member *m = arg;
+	char *bytes = calloc(1, LARGE_BYTES);
+	for (int i = 0; bytes && i < LARGE_WRITES; i++) {
+		char id[32];
+		snprintf(id, sizeof(id), "%d-%d", m->number, i);
+		struct thing_put_in in = plain_thing(id, i);
+		in.body = (struct str){ bytes, LARGE_BYTES };
+		m->acknowledged += db_write(m->db, put_fn, &in, NULL) == 1;
+	}
+	free(bytes);
+	return NULL;
+}
+
+static void write_large(struct fixture *f, int threads)
+{
+	struct crowd_member crowd[THREADS] = { 0 };
+	for (int i = 0; i < threads; i++) {
+		crowd[i].db = f->db;
+		crowd[i].number = i;
+		assert_int_equal(pthread_create(&crowd[i].thread, NULL, large_thread, &crowd[i]), 0);
+	}
+	for (int i = 0; i < threads; i++) {
+		pthread_join(crowd[i].thread, NULL);
+		assert_int_equal(crowd[i].acknowledged, LARGE_WRITES);
+	}
+}
+
+/* 25 MB are written without a pause: the log is emptied in between, for all that somebody always waits. */
+static void test_log_stays_short_while_all_write(void **state)
+{
+	struct fixture *f = *state;
+	write_large(f, 4);
+	assert_true(size_of(f, "-wal") < (off_t)(12 * MIB));
+	assert_true(size_of(f, "") > (off_t)(4 * LARGE_WRITES * LARGE_BYTES / 2));
+}
+
+/* What one writer left is moved when nobody writes any more. */
+static void test_log_is_emptied_when_idle(void **state)
+{
+	struct fixture *f = *state;
+	char *bytes = calloc(1, MIB);
+	struct thing_put_in in = plain_thing("large", 1);
+	in.body = (struct str){ bytes, MIB };
+	assert_int_equal(db_write(f->db, put_fn, &in, NULL), 1);
+	free(bytes);
+	for (int i = 0; i < 1000 && size_of(f, "") < (off_t)MIB; i++)
+		usleep(10000);
+	assert_true(size_of(f, "") >= (off_t)MIB);
+}
+
 /* --- files --- */
 
 static void test_only_the_owner_may_read(void **state)
@@ -704,6 +771,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_reader_cannot_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reader_sees_one_snapshot, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_readers_than_connections, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_log_stays_short_while_all_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_log_is_emptied_when_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_owner_may_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_migrations, setup, teardown),
