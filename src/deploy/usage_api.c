@@ -114,7 +114,7 @@ static int window_of(struct request *r, bool hourly, int64_t now_us, int64_t *re
 
 int deploy_usage_summary(struct request *r, struct response *w, struct err *e)
 {
-	const struct unit *u;
+	const struct unit *u = NULL;
 	int64_t now_us = clock_now_us();
 	struct looking l = { .a = r->arena, .in = { .org_id = request_access(r)->org.id, .now_us = now_us } };
 	int rc = find_unit(r, &u, e);
