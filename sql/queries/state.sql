@@ -202,6 +202,11 @@ UPDATE updates SET checkpoint_id = :checkpoint_id WHERE id = :id AND status = 'i
 -- in: id text, resource_changes text
 UPDATE updates SET resource_changes = :resource_changes WHERE id = :id;
 
+-- name: update_set_missing_changes :exec
+-- What its events add up to, if no summary event came.
+-- in: id text, resource_changes text
+UPDATE updates SET resource_changes = :resource_changes WHERE id = :id AND resource_changes IS NULL;
+
 -- name: update_end :exec
 -- in: id text, status text, checkpoint_id text?, resource_count int?, now_us int
 UPDATE updates SET status = :status, checkpoint_id = :checkpoint_id, resource_count = :resource_count,
@@ -331,6 +336,12 @@ DELETE FROM checkpoint_deltas WHERE update_id = :update_id;
 -- in: update_id text, id text, first_sequence int, last_sequence int, event_count int, body blob, now_us int
 INSERT INTO event_batches (update_id, id, first_sequence, last_sequence, event_count, body, created_us)
 VALUES (:update_id, :id, :first_sequence, :last_sequence, :event_count, :body, :now_us);
+
+-- name: event_batches :many
+-- In the order of arrival.
+-- in: update_id text, after text, count int
+-- out: id text, body blob
+SELECT id, body FROM event_batches WHERE update_id = :update_id AND id > :after ORDER BY id LIMIT :count;
 
 -- name: events_read :many
 -- Batches that may hold events from `sequence` on.

@@ -9,6 +9,7 @@
 #include "state/deployment.h"
 #include "state/replay.h"
 #include "state/stack.h"
+#include "state/update_changes.h"
 
 /* How often the end is tried anew because a batch of the journal came in between. Only the update's own client can
  * cause that: for everybody else the lease is ended first. */
@@ -112,6 +113,7 @@ struct ending_tx {
 	struct update u;
 	const struct checkpoint *result; /* of the journal or the deltas; NULL: none */
 	int64_t batches;
+	const char *changes; /* counted by us; NULL: its client said them, or there are none */
 	/* results */
 	bool again;
 	bool taken;	      /* the result was stored */
@@ -169,6 +171,8 @@ static int end_rows(struct db_conn *c, struct ending_tx *t, const struct update 
 						 .resource_count = u->dry_run ? DB_NULL_INT : s.resource_count,
 						 .now_us = now },
 			e);
+	if (rc >= 0 && t->changes)
+		rc = q_update_set_missing_changes(c, &(struct update_set_missing_changes_in){ u->id, t->changes }, e);
 	if (rc >= 0 && !u->dry_run)
 		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, u->id, now }, e);
 	if (rc < 0)
@@ -216,6 +220,7 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 	int64_t resources = 0;
 	buf_init(&text, HTTP_DOCUMENT_BODY_BYTES * 2);
 	t->batches = 0;
+	t->changes = NULL;
 	t->result = NULL;
 	t->again = false;
 	int rc = db_read(app->db, look_fn, t, e);
@@ -228,6 +233,9 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 		rc = checkpoint_prepare(app, t->a, buf_str(&text), STR_NULL, resources, &result, e);
 		t->result = &result;
 	}
+	/* Whose client vanished has sent no summary. One that ends its update itself is not made to wait for the counting. */
+	if (rc == 0 && t->why != END_COMPLETE)
+		rc = update_changes_count(app, t->a, t->id, &t->changes, e);
 	if (rc < 0)
 		return rc;
 	rc = db_write(app->db, end_fn, t, e);

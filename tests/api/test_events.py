@@ -5,6 +5,7 @@ import urllib.parse
 
 import pytest
 from helpers.api import path_of
+from helpers.waiting import wait_until
 
 from test_state import begin
 
@@ -20,7 +21,7 @@ def line(sequence, **more):
 
 
 def step(sequence, kind, urn, op="create"):
-    return {"sequence": sequence, "timestamp": 1790000000, kind: {"metadata": {"op": op, "urn": urn, "type": "t:i:T", "old": None, "new": None}}}
+    return {"sequence": sequence, "timestamp": 1790000000, kind: {"metadata": {"op": op, "urn": urn, "type": "t:i:T", "old": None, "new": None, "logical": True}}}
 
 
 def send(lease, update, events, **more):
@@ -174,3 +175,26 @@ def test_changes_for_the_history(api, path):
     assert api.get(f"{path}/updates")["updates"][0]["resourceChanges"] == changes
     assert api.get(f"{path}/versions")["versions"][0]["resourceChanges"] == changes
     assert sum(walk(api, update), []) == [0, 1]
+
+
+def test_changes_of_an_update_that_never_said_them(own, clock, stack):
+    """Its client vanished: they are counted from the steps that it told of, each once."""
+    api = own("--lease", "5m", clock=clock).api()
+    path = api.create_stack(stack)
+    update, lease = begin(api, path)
+    steps = [step(0, "resourcePreEvent", "urn:a"), step(1, "resOutputsEvent", "urn:a"), step(2, "resOutputsEvent", "urn:b"), step(3, "resOutputsEvent", "urn:c", "same"),
+             step(4, "resourcePreEvent", "urn:d", "update"), step(5, "resOpFailedEvent", "urn:d", "update")]
+    steps.append(step(6, "resOutputsEvent", "urn:b", "delete-replaced"))
+    steps[-1]["resOutputsEvent"]["metadata"].pop("logical")
+    send(lease, update, steps[:3])
+    send(lease, update, steps)
+    clock.advance(400)
+    wait_until(lambda: api.get(update)["status"] == "failed", 15, "the update's end")
+    assert api.get(f"{path}/updates")["updates"][0]["resourceChanges"] == {"create": 2, "same": 1}
+    cancelled, lease = begin(api, path)
+    send(lease, cancelled, [step(0, "resOutputsEvent", "urn:a", "delete")])
+    api.ok("POST", f"{cancelled}/cancel", status=204)
+    assert api.get(f"{path}/updates")["updates"][0]["resourceChanges"] == {"delete": 1}
+    silent, lease = begin(api, path)
+    lease.post(f"{silent}/complete", {"status": "failed"})
+    assert "resourceChanges" not in api.get(f"{path}/updates")["updates"][0]
