@@ -1,5 +1,6 @@
 """Resources of the newest states: of a stack, of one alone, and the search over an organization, which follows a moment later."""
 import json
+import random
 import urllib.parse
 
 import pytest
@@ -233,3 +234,25 @@ def test_the_search_shows_what_may_be_read(own):
     _, _, run = org.claim()
     assert [r["stack"] for r in run.get("/api/orgs/acme/resources")["resources"]] == ["dev"]
     assert len(run.get(f"{org.stack}/resources")["resources"]) == 1
+
+
+def test_a_state_that_cannot_be_read_stops_nothing(own, clock, stack, project):
+    """Its blob is gone: said once in the log, its rows stay as they were, and the other stacks are listed."""
+    server, api = site(own, clock)
+    path = api.create_stack(stack)
+    put(api, path, resource(path, "before", 1))
+    indexed(api, path, ["before"])
+    put(api, path, resource(path, "after", random.Random(3).randbytes(200_000).hex()))
+    server.kill()  # within the half second
+    for blob in (server.data / "blobs").rglob("*"):
+        if blob.is_file():
+            blob.unlink()
+    server = own(command="serve", folder=server.folder, clock=clock)
+    api = server.api(api.token)
+    wait_until(lambda: "are not listed anew" in server.stderr(), 20, "the word in the log")
+    other = api.create_stack(f"acme/{project}/other")
+    put(api, other, resource(other, "fine", 1))
+    indexed(api, other, ["fine"])
+    assert listed(api, path) == ["before"] and server.stderr().count("are not listed anew") == 1
+    put(api, path, resource(path, "again", 1))
+    assert listed(api, path) == ["again"]
