@@ -90,6 +90,12 @@ void checkpoint_discard(struct app *app, const struct checkpoint *p)
 	checkpoint_remove_blob(app, p->blob_key);
 }
 
+void checkpoint_settle(struct app *app, const struct checkpoint *p, int rc)
+{
+	if (rc < 0 && err_http_status((enum err_code) - rc) < 500)
+		checkpoint_discard(app, p);
+}
+
 int checkpoint_remove(struct db_conn *c, struct arena *a, const char *id, const char **ret_blob_key, struct err *e)
 {
 	struct checkpoint_remove_row row;

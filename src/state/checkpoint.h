@@ -6,7 +6,7 @@
  * as soon as its row is gone.
  *
  * Order of a write: checkpoint_prepare (compresses, writes the blob), then checkpoint_insert inside of the caller's
- * db_write, then nothing; if that failed, checkpoint_discard. Order of a removal: the row inside of a db_write, then
+ * db_write, then checkpoint_settle. Order of a removal: the row inside of a db_write, then
  * checkpoint_remove_blob. A reader that finds the blob gone looks the stack up again (checkpoint_load says how).
  */
 #ifndef SLIPWAY_STATE_CHECKPOINT_H
@@ -30,6 +30,9 @@ int checkpoint_insert(struct db_conn *c, const struct checkpoint *p, const char 
 		      int64_t version, int64_t now_us, struct err *e);
 /* The transaction did not take it. */
 void checkpoint_discard(struct app *app, const struct checkpoint *p);
+/* The transaction ended with `rc`. One that refused has not taken it either; after a failure nobody knows, and what may
+ * be needed stays. */
+void checkpoint_settle(struct app *app, const struct checkpoint *p, int rc);
 
 /* Removes the row; *ret_blob_key: what to hand to checkpoint_remove_blob after the commit, or NULL. */
 int checkpoint_remove(struct db_conn *c, struct arena *a, const char *id, const char **ret_blob_key, struct err *e);

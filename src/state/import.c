@@ -62,6 +62,7 @@ int state_import(struct app *app, struct arena *a, const struct import *n, const
 	if (!p.id)
 		return err_nomem(e);
 	int rc = db_write(app->db, import_fn, &p, e);
+	checkpoint_settle(app, n->checkpoint, rc);
 	if (rc < 0)
 		return rc;
 	/* Its resources are to be listed. */

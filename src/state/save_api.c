@@ -119,6 +119,7 @@ int save_whole(struct app *app, struct arena *a, const char *update_id, const st
 {
 	struct save p = { .a = a, .update_id = update_id, .checkpoint = checkpoint, .sequence = sequence };
 	int rc = db_write(app->db, save_fn, &p, e);
+	checkpoint_settle(app, checkpoint, rc);
 	if (rc < 0)
 		return rc;
 	if (!p.taken)

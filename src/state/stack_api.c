@@ -65,14 +65,14 @@ int stack_api_create(struct request *r, struct response *w, struct err *e)
 			return err_wrap(e, "/state");
 		rc = checkpoint_prepare(app_of(r), r->arena, json_text(body.state), STR_NULL, resources, &checkpoint,
 					e);
-		n.checkpoint = &checkpoint;
+		n.checkpoint = rc == 0 ? &checkpoint : NULL;
 	}
 	n.name = body.name;
 	n.tags = body.tags;
 	if (rc == 0)
 		rc = stack_create(app_of(r), r->arena, &n, e);
-	if (rc == -ERR_CONFLICT && n.checkpoint)
-		checkpoint_discard(app_of(r), n.checkpoint);
+	if (n.checkpoint)
+		checkpoint_settle(app_of(r), n.checkpoint, rc);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);

@@ -129,12 +129,12 @@ int stack_rename(struct app *app, struct arena *a, const struct access *access, 
 		return err_set(e, ERR_BAD_REQUEST, "No rename to apply.");
 	if (p.has_state) {
 		rc = rewrite_state(app, &p, &now, e);
-		p.now = &now;
+		p.now = rc == 0 ? &now : NULL;
 	}
 	if (rc == 0)
 		rc = db_write(app->db, rename_fn, &p, e);
-	if (rc == -ERR_CONFLICT && p.now)
-		checkpoint_discard(app, p.now);
+	if (p.now)
+		checkpoint_settle(app, p.now, rc);
 	/* Its resources are to be listed anew. */
 	if (rc == 0 && app->poke)
 		app->poke(app);

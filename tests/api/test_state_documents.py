@@ -29,11 +29,11 @@ def odd_resource(name="odd"):
     return '{"urn":"urn:pulumi:dev::p::t:i:T::' + name + '","custom":true,"type":"t:i:T","inputs":' + ODD + ', "outputs" : ' + ODD + "}"
 
 
-def raw_export(api, path, encoding):
+def raw_export(api, path, encoding, version=""):
     """The bytes of an export as they are on the wire."""
     with requests.Session() as session:
         session.trust_env = False
-        answer = session.get(f"{api.url}{path}/export", stream=True, timeout=60,
+        answer = session.get(f"{api.url}{path}/export{version}", stream=True, timeout=60,
                              headers={"Authorization": f"token {api.token}", "Accept-Encoding": encoding})
         assert answer.status_code == 200
         return answer.raw.read(decode_content=False), answer.headers.get("Content-Encoding")
@@ -181,6 +181,27 @@ def test_checkpoints_that_were_replaced_are_not_kept(own, stack):
         lease.post(f"{update}/complete", {"status": "succeeded"})
     api.get(f"{path}/export/1")
     api.ok("DELETE", f"{path}?force=true", status=204)
+    assert files() == 0
+
+
+def test_a_refused_state_leaves_no_file(own, stack):
+    """A large one is written before the transaction that may refuse it."""
+    server = own()
+    api = server.api()
+    path = api.create_stack(stack)
+
+    def files():
+        return sum(1 for f in (server.data / "blobs").rglob("*") if f.is_file())
+    filler = random.Random(1).randbytes(100_000).hex()
+    state = {"version": 3, "deployment": {"resources": [resource(path, "a", filler)]}}
+    update, lease = begin(api, path)
+    lease.refused(400, "PATCH", f"{update}/checkpoint", state, names="journal")
+    lease.refused(400, "PATCH", f"{update}/checkpointverbatim", {"version": 3, "untypedDeployment": state, "sequenceNumber": 1}, names="journal")
+    api.refused(409, "POST", f"{path}/import", state)
+    org, project, name = stack.split("/")
+    api.refused(409, "POST", f"/api/stacks/{org}/{project}", {"stackName": name, "state": state})
+    lease.post(f"{update}/complete", {"status": "succeeded"})
+    lease.refused(409, "PATCH", f"{update}/checkpoint", state)
     assert files() == 0
 
 
