@@ -124,44 +124,40 @@ static int read_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 /* A stored body was checked when it came. */
-static int apply_stored(struct arena *a, const struct delta_read_row *row, struct str base, struct buf *out,
-			struct err *e)
+static int apply_stored(struct delta_pieces *pieces, const struct delta_read_row *row, size_t *bytes, struct err *e)
 {
 	struct str text;
 	struct json body;
-	int rc = document_inflate(a, row->body, &text, e);
+	int rc = document_inflate(pieces->a, row->body, &text, e);
 	if (rc == 0)
 		rc = json_check(text, &body, e);
 	if (rc == 0)
-		rc = delta_apply(base, json_get(body, "deploymentDelta"), a, out, e);
-	return rc < 0 ? err_set(e, ERR_INTERNAL, "a stored delta cannot be applied: %s", e ? e->message : "") : 0;
+		rc = delta_edit(pieces, json_get(body, "deploymentDelta"), e);
+	if (rc < 0)
+		return err_set(e, ERR_INTERNAL, "a stored delta cannot be applied: %s", e ? e->message : "");
+	*bytes += text.n;
+	return 0;
 }
 
 static int build(struct app *app, struct reading *p, struct delta_text *ret, struct err *e)
 {
 	struct str gzip, text = STR_NULL;
-	_cleanup_buf_ struct buf now, next;
-	buf_init(&now, HTTP_DOCUMENT_BODY_BYTES);
-	buf_init(&next, HTTP_DOCUMENT_BODY_BYTES);
+	_cleanup_delta_pieces_ struct delta_pieces pieces = { 0 };
+	_cleanup_buf_ struct buf out;
+	buf_init(&out, HTTP_DOCUMENT_BODY_BYTES);
 	int rc = checkpoint_load(app, p->a, &p->base, &gzip, e);
 	if (rc == 0)
 		rc = document_inflate(p->a, gzip, &text, e);
 	if (rc == 0)
-		buf_add_str(&now, text);
+		rc = delta_pieces_init(&pieces, p->a, text, e);
 	struct delta_text t = { .sequence = p->sequence, .base_bytes = text.n, .deltas = (int64_t)p->count };
-	for (size_t i = 0; rc == 0 && i < p->count; i++) {
-		buf_reset(&next);
-		rc = apply_stored(p->a, &p->rows[i], buf_str(&now), &next, e);
-		struct buf was = now;
-		now = next;
-		next = was;
-		t.delta_bytes += p->rows[i].body.n;
-	}
+	for (size_t i = 0; rc == 0 && i < p->count; i++)
+		rc = apply_stored(&pieces, &p->rows[i], &t.delta_bytes, e);
 	if (rc == 0)
-		rc = buf_check(&now, "the state", e);
+		rc = delta_write(&pieces, &out, e);
 	if (rc < 0)
 		return rc;
-	t.data = buf_take(&now, &t.n);
+	t.data = buf_take(&out, &t.n);
 	*ret = t;
 	return t.data ? 0 : err_nomem(e);
 }

@@ -16,7 +16,7 @@ struct delta_text {
 	char *data;	  /* heap */
 	size_t n;
 	size_t base_bytes;  /* of the text that was last saved whole */
-	size_t delta_bytes; /* stored since, compressed */
+	size_t delta_bytes; /* of the bodies stored since */
 	int64_t deltas;
 };
 void delta_text_done(struct delta_text *t);

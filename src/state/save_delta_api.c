@@ -112,7 +112,12 @@ static int apply(struct arena *a, const struct delta_text *t, const struct delta
 {
 	struct json root;
 	unsigned char hash[CRYPTO_SHA256_BYTES];
-	int rc = delta_apply((struct str){ t->data, t->n }, b->edits, a, out, e);
+	_cleanup_delta_pieces_ struct delta_pieces pieces = { 0 };
+	int rc = delta_pieces_init(&pieces, a, (struct str){ t->data, t->n }, e);
+	if (rc == 0)
+		rc = delta_edit(&pieces, b->edits, e);
+	if (rc == 0)
+		rc = delta_write(&pieces, out, e);
 	if (rc < 0)
 		return rc;
 	crypto_sha256(buf_str(out), hash);
@@ -128,7 +133,8 @@ static int apply(struct arena *a, const struct delta_text *t, const struct delta
 static int store(struct request *r, struct adding *p, struct delta_text *t, const struct buf *text, int64_t resources,
 		 struct err *e)
 {
-	bool whole = t->deltas >= CHAIN_MAX || (t->delta_bytes > CHAIN_MIN_BYTES && t->delta_bytes > t->base_bytes / 8);
+	size_t bytes = t->delta_bytes + r->body.n;
+	bool whole = t->deltas >= CHAIN_MAX || (bytes > CHAIN_MIN_BYTES && bytes > t->base_bytes / 8);
 	struct checkpoint checkpoint;
 	if (!whole)
 		return db_write(app_of(r)->db, add_fn, p, e);
@@ -161,7 +167,7 @@ static int save_delta(struct request *r, struct adding *p, const struct delta_bo
 	if (rc < 0 || p->repeated)
 		return rc;
 	t.sequence = p->row.sequence;
-	t.delta_bytes += t.deltas < 0 ? 0 : p->row.body.n;
+	t.delta_bytes += t.deltas < 0 ? 0 : r->body.n;
 	t.deltas++;
 	free(t.data);
 	t.data = buf_take(&text, &t.n);
