@@ -77,9 +77,25 @@ static int read_running(struct app *app, const struct reading *p, struct str *re
 	return 0;
 }
 
+/* Nothing was found to have been saved: unless what had been became the checkpoint since the first look. ERR_NOT_FOUND
+ * then: to be looked for again. */
+static int check_same(struct app *app, const struct reading *then, struct err *e)
+{
+	struct reading now = { then->a, then->stack_id, then->version };
+	int rc = db_read(app->db, reading_fn, &now, e);
+	if (rc < 0)
+		return rc;
+	if (now.has_checkpoint == then->has_checkpoint &&
+	    (!now.has_checkpoint || streq(now.checkpoint.id, then->checkpoint.id)))
+		return 0;
+	return err_set(e, ERR_NOT_FOUND, "another checkpoint has taken its place");
+}
+
 static int read_found(struct app *app, const struct reading *p, struct document *ret, struct err *e)
 {
 	int rc = p->running ? read_running(app, p, &ret->text, e) : 0;
+	if (rc == 0 && p->running && !ret->text.p)
+		rc = check_same(app, p, e);
 	if (rc < 0 || ret->text.p)
 		return rc;
 	if (p->has_checkpoint)

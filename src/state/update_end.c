@@ -201,7 +201,8 @@ static int end_fn(struct db_conn *c, void *arg, struct err *e)
 		rc = q_journal_count(c, t->a, &(struct journal_count_in){ u.id }, &journal, e);
 	if (rc < 0)
 		return rc;
-	if (u.saved_sequence != t->u.saved_sequence || (rc > 0 && journal.batches != t->batches)) {
+	bool moved = u.saved_sequence != t->u.saved_sequence || !streq(u.checkpoint_id, t->u.checkpoint_id);
+	if (moved || (rc > 0 && journal.batches != t->batches)) {
 		t->again = true;
 		return 0;
 	}
@@ -239,7 +240,8 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = db_write(app->db, end_fn, t, e);
-	/* The row of a failed commit is not there; after a lost answer it is not known, and the blob must stay. */
+	if (t->result)
+		checkpoint_settle(app, t->result, rc);
 	if (t->result && rc == 0 && !t->taken)
 		checkpoint_discard(app, t->result);
 	if (rc == 0)

@@ -1,6 +1,7 @@
 """Verbatim and delta checkpoints, over REST (cli-protocol §3.6.3)."""
 import hashlib
 import json
+import threading
 
 import pytest
 from helpers.api import path_of
@@ -166,6 +167,38 @@ def test_large_edits(api, path, saving):
         assert raw_export(api, path, "identity")[0] == text
     lease.post(f"{update}/complete", {"status": "succeeded"})
     assert raw_export(api, path, "identity")[0] == text
+
+
+def test_an_export_never_shows_less_than_was_acknowledged(api, path):
+    """While deltas are added, stored whole, and become the state at the end of the update."""
+    acknowledged, failures, over = [0], [], threading.Event()
+
+    def watch():
+        while not over.is_set():
+            least = acknowledged[0]
+            answer = api.call("GET", f"{path}/export")
+            if answer.status_code != 200 or len(answer.content) < least:
+                failures.append((answer.status_code, len(answer.content), least))
+    watchers = [threading.Thread(target=watch) for _ in range(2)]
+    for thread in watchers:
+        thread.start()
+    text = document()
+    for _ in range(3):
+        update, lease = begin(api, path, journal=0)
+        assert verbatim(lease, update, text, 1).status_code == 204
+        for number in range(2, 9):
+            # Some are heavy enough to be stored whole, and yet small when compressed: they lie in the row.
+            edits = [span(len(text) - 3, len(text) - 3, " " * (300_000 if number % 3 == 0 else 10))]
+            text = apply(text, edits)
+            assert delta(lease, update, edits, number, sha(text)).status_code == 204
+            acknowledged[0] = len(text)
+        lease.post(f"{update}/complete", {"status": "succeeded"})
+        text = document()
+        acknowledged[0] = 0
+    over.set()
+    for thread in watchers:
+        thread.join()
+    assert not failures
 
 
 @pytest.mark.parametrize("edits, names", [
