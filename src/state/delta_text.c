@@ -8,7 +8,7 @@
 #include "state/delta.h"
 
 /* Texts in memory, of all updates together; the one of a very large state is always built anew. */
-#define KEPT_MAX_BYTES (64 * MIB)
+#define KEPT_MAX_BYTES (160 * MIB)
 #define KEPT_MAX 16
 /* The CLI saves every few seconds at most; a text that was not asked for so long belongs to an update that died. */
 #define KEPT_MAX_US (60 * US_PER_S)
