@@ -41,8 +41,8 @@ bench: all ## print the figures: start time, memory, `pulumi up` beside file://,
 fuzz: ## fuzz every parser of foreign bytes, FUZZ_SECONDS each (60)
 	@tools/fuzz $(or $(FUZZ_SECONDS),60)
 
-soak: ## many more random journals than `make check` replays beside the CLI's own code: SOAK_JOURNALS (100000)
-	@tests/oracle/run $(or $(SOAK_JOURNALS),100000) $$(date +%s)
+soak: ## many more random journals than `make check` replays beside the CLI's own code: SOAK_JOURNALS (100000) or SOAK_SECONDS
+	@tests/oracle/run $(if $(SOAK_SECONDS),$(SOAK_SECONDS)s,$(or $(SOAK_JOURNALS),100000)) $(or $(SOAK_SEED),$$(date +%s))
 
 sanitize: ## the build that the tests run on: AddressSanitizer, UBSan, a clock that tests can move
 	$(call configure,build-asan,-Db_sanitize=address$(comma)undefined -Dtest_clock=true)

@@ -15,7 +15,6 @@ Where the two differ on purpose:
     the state on a service's side must not be lost. Ours lets the first have it. Compared are the resources' number
     and order, with the result for the same journal without aliases.
 """
-import collections
 import copy
 import json
 import random
@@ -26,6 +25,7 @@ import time
 from pathlib import Path
 
 import journals
+from reached import Coverage
 
 SNIPPET = ("uuid", "name", "type", "code")
 EMPTY = (None, "", False, 0, [], {})
@@ -198,6 +198,7 @@ class Comparison:
     def __init__(self, ours, theirs):
         self.ours, self.theirs = Filter(ours.split()), Filter([theirs])
         self.refused = self.resources = 0
+        self.result = None  # of the last comparison, the CLI's in canonical form; None: it had conflicting aliases
 
     def ask_ours(self, doc):
         rng = random.Random(1)
@@ -228,6 +229,7 @@ class Comparison:
 
     def difference(self, doc):
         """None, or (what differs, our result, the CLI's)."""
+        self.result = None
         ours, theirs = self.ask_ours(doc), self.ask_theirs(without_dangling(doc))
         if "error" in ours:
             return "we fail", ours, theirs
@@ -239,6 +241,7 @@ class Comparison:
         if "error" in theirs:
             return "the CLI's replayer fails", ours, theirs
         a, b = canon(ours), canon(theirs)
+        self.result = b
         self.resources += len(b["deployment"]["resources"])
         if same(a, b):
             return None
@@ -342,28 +345,32 @@ def main(argv):
         print(json.dumps(doc, indent=1))
         print(json.dumps({"ours": comparison.ask_ours(doc), "the CLI": comparison.ask_theirs(without_dangling(doc))}, indent=1))
         return 0
-    count = int(argv[2]) if len(argv) > 2 else 2000
+    # "600s": as many as that time allows.
+    amount = argv[2] if len(argv) > 2 else "2000"
+    seconds = float(amount[:-1]) if amount.endswith("s") else None
+    count = sys.maxsize if seconds else int(amount)
     seed = argv[3] if len(argv) > 3 else "1"
     different = check_recorded(comparison)
     start = shown = time.monotonic()
-    entries, kinds = 0, collections.Counter()
-    for number in range(count):
+    entries, coverage, number = 0, Coverage(), 0
+    while number < count and not (seconds and time.monotonic() - start > seconds):
         doc = journals.document(seed, number)
         entries += len(doc["entries"])
-        kinds.update(e["kind"] for e in doc["entries"])
         if comparison.difference(doc):
             different += 1
             if different <= 5:
                 report(number, seed, comparison, reduce(comparison, doc))
+        coverage.add(doc, comparison.result)
+        number += 1
         if time.monotonic() - shown > 5:
             shown = time.monotonic()
-            print("  %d of %d journals, %d differ" % (number + 1, count, different), file=sys.stderr)
+            print("  %d journals%s, %d differ" % (number, "" if seconds else " of %d" % count, different), file=sys.stderr)
     print("%d journals, %d entries, %d resources compared (seed %s, %d with conflicting aliases): %d differ, %.1f s" % (
-        count, entries, comparison.resources, seed, comparison.refused, different, time.monotonic() - start))
-    print("entries of each kind: " + ", ".join("%d: %d" % (kind, kinds[kind]) for kind in range(10)))
-    missing = [kind for kind in range(10) if count >= 1000 and not kinds[kind]]
+        number, entries, comparison.resources, seed, comparison.refused, different, time.monotonic() - start))
+    print(coverage)
+    missing = coverage.missing() if number >= 1000 else []
     if missing:
-        print("no entry of kind %s: the journals do not test what they should" % missing)
+        print("never reached: %s. The journals do not test what they should" % ", ".join(missing))
     return 1 if different or missing else 0
 
 

@@ -34,7 +34,7 @@ class Slot:
 class Journal:
     def __init__(self, rng):
         self.rng = rng
-        self.texts = 0
+        self.texts = self.ids = 0
         self.base = None
         self.slots = []  # of the base, then what successes made
         self.entries = []
@@ -115,7 +115,7 @@ class Journal:
         kind = urn.split("::")[2].split("$")[-1]
         s = {"urn": urn, "custom": self.chance(0.7), "type": kind}
         optional = [
-            (0.6, "id", lambda: "id-%d" % r.randrange(100)),
+            (0.8, "id", self.new_id),
             (0.7, "inputs", self.properties),
             (0.7, "outputs", self.properties),
             (0.4, "dependencies", self.references),
@@ -162,6 +162,10 @@ class Journal:
         if self.chance(0.3):
             r.shuffle(keys)
         return {k: s[k] for k in keys}
+
+    def new_id(self):
+        self.ids += 1
+        return "id-%d" % self.ids
 
     def alias(self):
         if self.gone_urns and self.chance(0.4):
