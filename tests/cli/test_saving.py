@@ -58,15 +58,19 @@ def test_a_whole_life(saving, mode, stack, project):
     assert calls(server) == CALLS[mode]
 
 
-def test_secrets(saving, stack, project):
-    cli, _ = saving
+def test_secrets(saving, mode, stack, project):
+    cli, server = saving
     cli.write(programs.secrets(project))
     cli.run("stack", "init", stack)
-    cli.run("config", "set", "--secret", "password", "hunter2-of-the-test")
-    cli.up()
-    assert "hunter2-of-the-test" not in str(cli.export())
-    assert cli.outputs("--show-secrets")["hidden"] == "hunter2-of-the-test"
+    cli.run("config", "set", "plain", "p" * 90_000)
+    for password in ("hunter2-of-the-test", "hunter3-of-the-test"):
+        cli.run("config", "set", "--secret", "password", password)
+        cli.up("--replace", "**hidden")  # a Stash keeps its first value
+        assert password not in str(cli.export())
+        assert cli.outputs("--show-secrets")["hidden"] == password
+    assert calls(server) == CALLS[mode]
     cli.run("destroy", "--yes")
+    assert names(cli) == []
 
 
 def test_a_program_that_fails(saving, stack, project):
