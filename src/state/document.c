@@ -113,7 +113,7 @@ int document_read(struct app *app, struct arena *a, const char *stack_id, int64_
 {
 	int rc = 0;
 	for (int i = 0; i < READ_TRIES; i++) {
-		struct reading p = { a, stack_id, version };
+		struct reading p = { .a = a, .stack_id = stack_id, .version = version };
 		*ret = (struct document){ 0 };
 		rc = db_read(app->db, reading_fn, &p, e);
 		if (rc < 0)
