@@ -217,7 +217,7 @@ static void find_route(struct exchange *x)
 	else if (x->match.path_known)
 		err_set(&e, ERR_METHOD, "%s is not possible here, only %s", x->rq.method, x->match.allow);
 	else
-		err_set(&e, ERR_NOT_FOUND, "%s", x->rq.path);
+		err_set(&e, ERR_NOT_FOUND, "this server has no %s", x->rq.path);
 	if (e.code)
 		exchange_refuse(x, &e);
 }

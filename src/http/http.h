@@ -41,6 +41,7 @@ struct route {
 	const char *method;  /* "GET" ... ; HEAD falls back to GET's row unless it has one of its own */
 	const char *pattern; /* "/api/stacks/{orgName}/{projectName}": static segments win over {parameters} */
 	http_handler handler;
+	const char *name;	  /* of the handler: for documentation */
 	int auth;		  /* enum route_auth of identity/access.h */
 	int permission;		  /* enum permission of identity/access.h */
 	const struct field *body; /* for documentation and ROUTE-level decoding; NULL: none or decoded by the handler */

@@ -124,6 +124,23 @@ static void write_response(struct json_writer *j, const char *status, const char
 	jw_object_end(j);
 }
 
+/* The handler's name, counted where several rows share one. The CLI's `api` lists only operations that have a name, by
+ * the first of their tags: the first word of it. */
+static void write_name(struct json_writer *j, const struct route *row)
+{
+	char name[96];
+	struct str rest;
+	int count = 1;
+	for (const struct route *before = server_routes; before < row; before++)
+		count += streq(before->name, row->name);
+	snprintf(name, sizeof(name), count > 1 ? "%s_%d" : "%s", row->name, count);
+	jw_kv_string(j, "operationId", name);
+	jw_key(j, "tags");
+	jw_array(j);
+	jw_str(j, str_cut(str_of(row->name), '_', &rest));
+	jw_array_end(j);
+}
+
 static void write_operation(struct json_writer *j, const struct route *row)
 {
 	char method[16] = "";
@@ -131,6 +148,7 @@ static void write_operation(struct json_writer *j, const struct route *row)
 		method[i] = (char)(row->method[i] | 0x20);
 	jw_key(j, method);
 	jw_object(j);
+	write_name(j, row);
 	jw_kv_string(j, "summary", row->summary);
 	write_parameters(j, row->pattern);
 	if (row->auth != AUTH_NONE) {

@@ -10,6 +10,7 @@
 	{ .method = (method_),                                                               \
 	  .pattern = (pattern_),                                                             \
 	  .handler = (handler_),                                                             \
+	  .name = #handler_,                                                                 \
 	  .auth = (auth_),                                                                   \
 	  .permission = (permission_),                                                       \
 	  .body = (body_),                                                                   \

@@ -41,6 +41,11 @@ int capabilities_get(struct request *r, struct response *w, struct err *e)
 	jw_object(j);
 	jw_kv_string(j, "capability", "batch-encrypt");
 	jw_object_end(j);
+	/* Without it `pulumi policy install` fails; with it, it asks and hears that there are none. */
+	jw_object(j);
+	jw_kv_string(j, "capability", "stack-policy-packs");
+	jw_kv_int(j, "version", 1);
+	jw_object_end(j);
 	/* Without it the CLI relabels a version 4 state as 3 and drops its features. */
 	jw_object(j);
 	jw_kv_string(j, "capability", "deployment-schema-version");
@@ -83,30 +88,4 @@ int openapi_get(struct request *r, struct response *w, struct err *e)
 {
 	openapi_write(response_json(w), app_of(r)->public_url);
 	return 0;
-}
-
-static int answer_empty_list(struct response *w, const char *name)
-{
-	struct json_writer *j = response_json(w);
-	jw_object(j);
-	jw_key(j, name);
-	jw_array(j);
-	jw_array_end(j);
-	jw_object_end(j);
-	return 0;
-}
-
-int registry_packages_list(struct request *r, struct response *w, struct err *e)
-{
-	return answer_empty_list(w, "packages");
-}
-
-int registry_templates_list(struct request *r, struct response *w, struct err *e)
-{
-	return answer_empty_list(w, "templates");
-}
-
-int org_templates_list(struct request *r, struct response *w, struct err *e)
-{
-	return answer_empty_list(w, "templates");
 }

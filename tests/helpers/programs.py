@@ -81,3 +81,40 @@ const quick = new Thing("quick", {{ value: "quick" }});
 const slow = new Thing("slow", {{ value: "slow", delay: {seconds}, started: {path} }}, {{ dependsOn: quick }});
 exports.slow = slow.id;
 """)
+
+
+# A provider whose cloud is a folder: a thing is a file there, its value the text of the file. So a thing can be made,
+# changed and taken away behind Pulumi's back, and imported. For cli.with_folder_provider().
+FOLDER_PROVIDER = """#!/usr/bin/env node
+"use strict";
+const fs = require("fs"), path = require("path");
+const provider = require("@pulumi/pulumi/provider");
+// This SDK forgets that an import reads without properties.
+const requests = require("@pulumi/pulumi/proto/provider_pb").ReadRequest.prototype, properties = requests.getProperties;
+requests.getProperties = function () { return properties.call(this) || new (require("google-protobuf/google/protobuf/struct_pb").Struct)(); };
+const file = id => path.join(process.env.FOLDER_CLOUD, id);
+const write = (id, value) => fs.writeFileSync(file(id), String(value));
+const urnName = urn => urn.split("::").pop();
+provider.main({
+    version: "1.0.0",
+    schema: JSON.stringify({ name: "folder", version: "1.0.0", resources: { "folder:index:Thing": {
+        inputProperties: { value: { type: "string" } }, requiredInputs: ["value"], properties: { value: { type: "string" } }, required: ["value"] } } }),
+    async check(urn, olds, news) { return { inputs: news }; },
+    async diff(id, urn, olds, news) { return { changes: olds.value !== news.value }; },
+    async create(urn, inputs) { const id = urnName(urn); write(id, inputs.value); return { id, outs: inputs }; },
+    async read(id) {
+        if (!fs.existsSync(file(id))) { return { id: "", props: {} }; }
+        const value = fs.readFileSync(file(id), "utf8");
+        return { id, inputs: { value }, props: { value } };
+    },
+    async update(id, urn, olds, news) { write(id, news.value); return { outs: news }; },
+    async delete(id) { fs.rmSync(file(id), { force: true }); },
+}, ["--logtostderr"].concat(process.argv.slice(2)));
+"""
+
+
+def folder_things(project, cli, **things) -> dict:
+    """A program of things (name=value) of the folder provider, which cli.with_folder_provider() put in place."""
+    files = yaml(project, "\n".join(f"{name}:\n  type: folder:Thing\n  properties:\n    value: {value}" for name, value in things.items()))
+    files["Pulumi.yaml"] += f"plugins:\n  providers:\n    - name: folder\n      path: {cli.home / 'tools'}\n"
+    return files

@@ -240,7 +240,7 @@ static void test_errors(void **state)
 	int fd = raw_connect(port);
 	struct raw_answer a;
 	assert_int_equal(ask(fd, &a, "GET /nowhere?x=1 HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
-	expect_body(&a, "{\"code\":404,\"message\":\"Not Found: /nowhere\"}");
+	expect_body(&a, "{\"code\":404,\"message\":\"Not Found: this server has no /nowhere\"}");
 	assert_int_equal(ask(fd, &a, "DELETE /hello HTTP/1.1\r\nHost: x\r\n\r\n"), 405);
 	assert_non_null(strstr(a.headers, "Allow: GET, HEAD, POST\r\n"));
 	buf_done(&a.body);
