@@ -38,6 +38,9 @@ format: ## lay the C sources out with clang-format
 bench: all ## print the figures: start time, memory, `pulumi up` beside file://, enqueue to claimed
 	@bench/run
 
+check-crash: sanitize ## kill the server CRASH_KILLS times (200) under load, and compare it with what was acknowledged
+	@tests/fault/run
+
 fuzz: ## fuzz every parser of foreign bytes, FUZZ_SECONDS each (60)
 	@tools/fuzz $(or $(FUZZ_SECONDS),60)
 
@@ -61,7 +64,7 @@ clean: ## remove what was built (data folders and the cache stay)
 	@rm -rf build build-asan build-tsan build-clang
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 comma := ,
-.PHONY: all demo stop check lint format bench fuzz soak sanitize deps install clean help
+.PHONY: all demo stop check check-crash lint format bench fuzz soak sanitize deps install clean help

@@ -23,6 +23,11 @@ def slipway() -> str:
 
 
 @lru_cache
+def has_test_clock() -> bool:
+    return b"SLIPWAY_TEST_CLOCK" in Path(slipway()).read_bytes()
+
+
+@lru_cache
 def tools() -> Path:
     """The folder of the Pulumi programs, Node host included."""
     named = os.environ.get("SLIPWAY_TEST_TOOLS")
