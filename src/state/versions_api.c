@@ -157,12 +157,17 @@ int versions_api_compare(struct request *r, struct response *w, struct err *e)
 	return rc;
 }
 
-/* The names in the URNs of a state, by its first resource. */
+/* The names in the URNs of a state, by its first resource, or the one that was being made. */
 static bool names_in(const struct access *access, struct json state, struct arena *a, struct rename_names *ret)
 {
-	struct json resource, urn = JSON_ABSENT;
-	json_foreach(resource, json_path(state, "deployment", "resources", NULL)) {
-		urn = json_get(resource, "urn");
+	struct json item, urn = JSON_ABSENT;
+	json_foreach(item, json_path(state, "deployment", "resources", NULL)) {
+		urn = json_get(item, "urn");
+		break;
+	}
+	json_foreach(item, json_path(state, "deployment", "pending_operations", NULL)) {
+		if (!urn.p)
+			urn = json_path(item, "resource", "urn", NULL);
 		break;
 	}
 	struct str text = json_view(urn, a);

@@ -106,6 +106,18 @@ def test_restore_after_a_rename(api, path, project):
     assert restored[0]["urn"] == f"urn:pulumi:prod::{project}-new::pulumi:pulumi:Stack::{project}-new-prod" == restored[1]["parent"]
 
 
+def test_restore_of_pending_operations_alone_after_a_rename(api, path, project):
+    pending = {"resource": {k: v for k, v in resource(path, "a", 1).items() if k != "outputs"}, "type": "creating"}
+    api.post(f"{path}/import", {"version": 3, "deployment": {"manifest": {"time": "2026-01-01T00:00:00Z", "magic": "", "version": ""},
+                                                             "resources": [], "pending_operations": [pending]}})
+    api.post(f"{path}/rename", {"newName": "prod", "newProject": project})
+    moved = f"/api/stacks/acme/{project}/prod"
+    before = api.get(f"{moved}/export/2")
+    api.post(f"{moved}/versions/1/restore")
+    assert api.get(f"{moved}/export") == before
+    assert before["deployment"]["pending_operations"][0]["resource"]["urn"] == f"urn:pulumi:prod::{project}::pulumi:index:Stash::a"
+
+
 def site(own, clock, *options, **more):
     server = own(*options, command="serve", clock=clock, **more)
     server.admin("org", "add", "acme")
