@@ -333,7 +333,7 @@ class Client:
     def restore(self, stack):
         if stack.state["versions"]:
             version = self.rng.choice(sorted(stack.state["versions"]))
-            self.send(stack, "POST", f"/versions/{version}/restore", None, model.put_doc(stack.state["versions"][version], "import"))
+            self.send(stack, "POST", f"/versions/{version}/restore", None, model.restore(version))
 
     def rename(self, stack):
         self.names += 1

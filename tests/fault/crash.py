@@ -300,7 +300,7 @@ def downgrade(file: Path, rng) -> int:
     for table in tables:
         has = {row[1] for row in db.execute(f"PRAGMA new.table_info({table})")}
         common = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})") if row[1] in has)
-        some = f"WHERE version <= {keep}" if table == "schema_migrations" else ""
+        some = f"WHERE version <= {migrations[keep - 1].version}" if table == "schema_migrations" else ""
         if common:
             db.execute(f"INSERT INTO main.{table} ({common}) SELECT {common} FROM new.{table} {some}")
     db.execute("COMMIT")

@@ -5,7 +5,9 @@ after it. A request whose answer was lost leaves two candidates, with and withou
 one of them, whole.
 """
 import copy
+import re
 
+URN_HEAD = re.compile(r"^urn:pulumi:[^:]*::[^:]*::")
 MAGIC = {"time": "2026-01-01T00:00:00Z", "magic": "", "version": ""}
 
 
@@ -109,7 +111,7 @@ def end(status):
 
 
 def put_doc(doc, kind):
-    """An import, a rename, a restored version: a version of its own."""
+    """A version of its own."""
     def apply(state, answer):
         state["version"] += 1
         state["doc"] = doc
@@ -119,16 +121,25 @@ def put_doc(doc, kind):
     return apply
 
 
+def under_name(doc, project, name):
+    """The document with URNs of that stack."""
+    def moved(value):
+        if isinstance(value, dict):
+            return {k: URN_HEAD.sub(f"urn:pulumi:{name}::{project}::", v) if k == "urn" else moved(v) for k, v in value.items()}
+        return [moved(v) for v in value] if isinstance(value, list) else value
+    return doc and moved(doc)
+
+
 def rename(project, name):
     def apply(state, answer):
-        old, new = f"urn:pulumi:{state['name']}::{state['project']}::", f"urn:pulumi:{name}::{project}::"
-
-        def moved(value):
-            if isinstance(value, dict):
-                return {k: v.replace(old, new, 1) if k == "urn" and v.startswith(old) else moved(v) for k, v in value.items()}
-            return [moved(v) for v in value] if isinstance(value, list) else value
-        put_doc(state["doc"] and moved(state["doc"]), "rename")(state, answer)
+        put_doc(under_name(state["doc"], project, name), "rename")(state, answer)
         state.update(project=project, name=name)
+    return apply
+
+
+def restore(version):
+    def apply(state, answer):
+        put_doc(under_name(state["versions"][version], state["project"], state["name"]), "import")(state, answer)
     return apply
 
 

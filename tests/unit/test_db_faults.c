@@ -30,7 +30,7 @@ extern const size_t db_test_migrations_count;
 /* Every call of a small load; ... */
 #define SMALL_BYTES 3000
 /* ... and some of a load with enough pages for checkpoints between the groups. */
-#define LARGE_BYTES 500000
+#define LARGE_BYTES 300000
 /* More calls of a kind than any run makes. */
 #define N_MAX 50000
 
@@ -208,11 +208,11 @@ static bool run_once(const struct fault *f, int n)
 
 static void run_all(enum fault_call call, int code, bool for_good)
 {
-	for (int i = 0; i < 4; i++) {
-		struct fault f = { call, code, for_good, i % 2 == 0, i < 2 ? SMALL_BYTES : LARGE_BYTES };
+	for (int i = 0; i < 3; i++) {
+		struct fault f = { call, code, for_good, i == 0, i < 2 ? SMALL_BYTES : LARGE_BYTES };
 		int n = 1;
 		while (run_once(&f, n) && n < N_MAX)
-			n += f.body_bytes == SMALL_BYTES || n < 10 ? 1 : n / 3;
+			n += f.body_bytes == SMALL_BYTES || n < 8 ? 1 : n / 2;
 		assert_true(n < N_MAX);
 		/* It was met. Once a database is open, only writes and syncs are sure to come. */
 		if (f.at_start || call == FAULT_WRITE || call == FAULT_SYNC)
