@@ -60,7 +60,7 @@ static const struct node_manager *manager_of_package(const char *folder, struct 
 {
 	struct str text, version;
 	struct json root;
-	if (file_read(a, arena_printf(a, "%s/package.json", folder), PACKAGE_JSON_MAX_BYTES, &text, NULL) < 0 ||
+	if (file_read_regular(a, arena_printf(a, "%s/package.json", folder), PACKAGE_JSON_MAX_BYTES, &text, NULL) < 0 ||
 	    json_check(text, &root, NULL) < 0)
 		return NULL;
 	const char *field = json_cstr(json_get(root, "packageManager"), a);

@@ -130,7 +130,7 @@ int project_load(const char *folder, struct arena *a, struct project *ret, struc
 	static const char *const names[] = { "Pulumi.yaml", "Pulumi.yml" };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		struct str text;
-		int r = file_read(a, arena_printf(a, "%s/%s", folder, names[i]), PROJECT_MAX_BYTES, &text, e);
+		int r = file_read_regular(a, arena_printf(a, "%s/%s", folder, names[i]), PROJECT_MAX_BYTES, &text, e);
 		if (r == -ERR_NOT_FOUND)
 			continue;
 		if (r == 0)

@@ -95,7 +95,7 @@ static int load_pulumi_env(struct run *run, struct err *e)
 	struct str text;
 	arena_init(&scratch, 4 * PULUMI_ENV_MAX_BYTES);
 	buf_init(&said, FRAME_MAX_BYTES);
-	int r = path ? file_read(&scratch, path, PULUMI_ENV_MAX_BYTES, &text, e) : -ERR_NOT_FOUND;
+	int r = path ? file_read_regular(&scratch, path, PULUMI_ENV_MAX_BYTES, &text, e) : -ERR_NOT_FOUND;
 	if (r == -ERR_NOT_FOUND)
 		return 0;
 	if (r < 0)

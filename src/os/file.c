@@ -13,13 +13,16 @@
 
 #define DEPTH_MAX 1000
 
-int file_read(struct arena *a, const char *path, size_t max_bytes, struct str *ret, struct err *e)
+static int open_to_read(const char *path, int flags, int *ret_fd, struct err *e)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
+	*ret_fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	if (*ret_fd < 0 && errno == ENOENT)
 		return err_set(e, ERR_NOT_FOUND, "%s: no such file", path);
-	if (fd < 0)
-		return err_errno(e, "cannot open %s", path);
+	return *ret_fd < 0 ? err_errno(e, "cannot open %s", path) : 0;
+}
+
+static int read_all(struct arena *a, int fd, const char *path, size_t max_bytes, struct str *ret, struct err *e)
+{
 	_cleanup_buf_ struct buf b;
 	buf_init(&b, max_bytes + 1);
 	for (;;) {
@@ -42,6 +45,25 @@ int file_read(struct arena *a, const char *path, size_t max_bytes, struct str *r
 		return err_nomem(e);
 	*ret = (struct str){ copy, b.len };
 	return 0;
+}
+
+int file_read(struct arena *a, const char *path, size_t max_bytes, struct str *ret, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	int r = open_to_read(path, 0, &fd, e);
+	return r < 0 ? r : read_all(a, fd, path, max_bytes, ret, e);
+}
+
+int file_read_regular(struct arena *a, const char *path, size_t max_bytes, struct str *ret, struct err *e)
+{
+	struct stat st;
+	_cleanup_close_ int fd = -1;
+	int r = open_to_read(path, O_NONBLOCK | O_NOCTTY, &fd, e);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return err_set(e, ERR_BAD_REQUEST, "%s is not a regular file", path);
+	return read_all(a, fd, path, max_bytes, ret, e);
 }
 
 int file_write_all(int fd, struct str bytes, struct err *e)

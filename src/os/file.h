@@ -11,6 +11,8 @@
 
 /* The whole file, at most max_bytes (ERR_TOO_LARGE). ERR_NOT_FOUND if there is none. */
 int file_read(struct arena *a, const char *path, size_t max_bytes, struct str *ret, struct err *e);
+/* Likewise, for a path that a stranger made: ERR_BAD_REQUEST for what is not a regular file. A pipe is not waited for. */
+int file_read_regular(struct arena *a, const char *path, size_t max_bytes, struct str *ret, struct err *e);
 /* Writes to a temporary name beside it, fsyncs, renames, fsyncs the folder. */
 int file_write_atomic(const char *path, struct str bytes, mode_t mode, struct err *e);
 /* A new file (ERR_CONFLICT if it exists), no fsync: for what does not outlive the process. */

@@ -156,6 +156,16 @@ def test_nothing_is_left_behind(own, stack, repo, project):
                                 if line.startswith("sleep 432"))
 
 
+@pytest.mark.parametrize("file", ["$PULUMI_ENV", "Pulumi.yaml"])
+def test_a_pipe_where_a_file_should_be(api, stack, path, repo, project, file):
+    """Nobody writes to it: the executor does not wait for that."""
+    repo.commit(programs.stash(project))
+    made = api.deploy(stack, "preview", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}},
+                      operationContext={"preRunCommands": [f"rm -f {file}; mkfifo {file}"]})
+    assert api.wait_status(stack, made["id"], timeout=20)["status"] == "failed"
+    assert "not a regular file" in api.log(stack, made["id"])
+
+
 def test_node_in_a_run(own, api, stack, repo, project):
     """A Node program with its dependencies in the repository's own way: here linked, because nothing is downloaded in tests."""
     from helpers import where
