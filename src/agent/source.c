@@ -15,6 +15,7 @@ struct fetch {
 	struct git_config git_config;
 	struct git git;
 	struct arena *a;
+	bool fetched; /* the tree holds something that later commands need */
 };
 
 static void say(struct fetch *f, const char *line)
@@ -87,6 +88,27 @@ static bool pause_s(struct fetch *f, int seconds)
 	return !f->git_config.stopped(f->git_config.arg) && clock_mono_us() < f->git_config.deadline_us;
 }
 
+static int prepare(struct fetch *f, struct err *e)
+{
+	const char *init[] = { "init", "--quiet", "--template=", NULL };
+	const char *remote[] = { "remote", "add", "--", "origin", f->git_config.url.clean, NULL };
+	const char *tree = arena_printf(f->a, "%s/tree", f->git_config.dir);
+	int r = tree ? file_mkdir_p(tree, 0700, e) : err_nomem(e);
+	if (r == 0 && f->git_config.drop)
+		r = file_chown_tree(tree, f->git_config.uid, f->git_config.gid, e);
+	if (r == 0)
+		r = git_run(&f->git, init, false, e);
+	return r == 0 ? git_run(&f->git, remote, false, e) : r;
+}
+
+/* From nothing: a git that was killed leaves its locks, which no later one would get past. */
+static int prepare_again(struct fetch *f, struct err *e)
+{
+	const char *tree = arena_printf(f->a, "%s/tree", f->git_config.dir);
+	int r = tree ? file_remove_tree(tree, e) : err_nomem(e);
+	return r == 0 ? prepare(f, e) : r;
+}
+
 /* A command that talks to the other side. The log's words are those of the hosted service (features §2.1). */
 static int run_remote(struct fetch *f, const char *const *args, struct err *e)
 {
@@ -101,6 +123,9 @@ static int run_remote(struct fetch *f, const char *const *args, struct err *e)
 		say(f, "Clone failed; retrying");
 		if (!pause_s(f, 1 << tries))
 			return err_set(e, ERR_CANCELLED, "cancelled");
+		r = f->fetched ? 0 : prepare_again(f, e);
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -220,19 +245,6 @@ static void say_commit(struct fetch *f)
 	}
 }
 
-static int prepare(struct fetch *f, struct err *e)
-{
-	const char *init[] = { "init", "--quiet", "--template=", NULL };
-	const char *remote[] = { "remote", "add", "--", "origin", f->git_config.url.clean, NULL };
-	const char *tree = arena_printf(f->a, "%s/tree", f->git_config.dir);
-	int r = tree ? file_mkdir_p(tree, 0700, e) : err_nomem(e);
-	if (r == 0 && f->git_config.drop)
-		r = file_chown_tree(tree, f->git_config.uid, f->git_config.gid, e);
-	if (r == 0)
-		r = git_run(&f->git, init, false, e);
-	return r == 0 ? git_run(&f->git, remote, false, e) : r;
-}
-
 static void say_intent(struct fetch *f)
 {
 	const struct order_git *s = f->source;
@@ -267,6 +279,7 @@ int source_fetch(const struct source_config *config, struct arena *a, const char
 		r = prepare(&f, e);
 	if (r == 0)
 		r = fetch(&f, &branch, &start, e);
+	f.fetched = r == 0;
 	if (r == 0)
 		r = check_out(&f, branch, start, e);
 	if (r == 0)

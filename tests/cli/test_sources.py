@@ -98,6 +98,30 @@ def test_credentials_of_the_source_do_not_enter_the_run(api, stack, path, repo, 
     assert "\nclean\n" in log and "\nLEAKED\n" not in log
 
 
+def test_a_git_that_was_killed_is_tried_again(own, stack, repo, project, tmp_path):
+    """It leaves its locks behind: the next try begins with an empty folder."""
+    import shutil
+    from helpers import where
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text(f"""#!/bin/sh
+case " $* " in *" fetch "*)
+    if mkdir {tmp_path}/once 2>/dev/null; then
+        : > "$2/.git/shallow.lock"
+        kill -9 $$
+    fi
+esac
+exec {shutil.which("git", path=where.path())} "$@"
+""")
+    fake.chmod(0o755)
+    server = own("--isolation", "process", env={"PATH": f"{fake.parent}:{where.path()}"})
+    api = server.api()
+    api.create_stack(stack)
+    repo.commit(programs.stash(project))
+    _, log = run(api, stack, {"repoUrl": repo.url, "branch": "main"})
+    assert log.count("Clone failed; retrying") == 1, log
+
+
 def test_submodules(api, stack, path, repo, project, tmp_path):
     from helpers.git import Repository
     inner = Repository(tmp_path / "inner", "part")
