@@ -253,7 +253,9 @@ static void wait_for_signal(struct agent *agent, const sigset_t *set)
 	bool orphan =
 		prctl(PR_GET_PDEATHSIG, &death_signal, 0, 0, 0) == 0 && death_signal && getppid() != agent->parent;
 	agent->stopping = orphan ? 2 : 1;
-	if (!agent->refused && !orphan)
+	if (orphan)
+		log_warn("agent", "the server has ended: stopping at once");
+	else if (!agent->refused)
 		log_info("agent", "stopping: nothing new is claimed, running deployments have %d s", grace_s);
 }
 
@@ -270,7 +272,9 @@ static void *watch_second_signal(void *arg)
 	while (!w->done) {
 		struct timespec ts = { .tv_nsec = 100 * 1000 * 1000 };
 		if (sigtimedwait(&w->set, NULL, &ts) > 0) {
-			log_warn("agent", "stopping at once");
+			/* A slot whose token is refused sends it, and so does every thread of a parent that ends. */
+			if (!w->agent->refused && w->agent->stopping < 2)
+				log_warn("agent", "a second signal: stopping at once");
 			w->agent->stopping = 2;
 		}
 	}

@@ -54,8 +54,11 @@ int site_call(struct invocation *in, const char *method, const char *path, struc
 	rc = http_client_send(client, &rq, in->arena, &answer, e);
 	http_client_free(client);
 	if (rc == -ERR_UNAVAILABLE)
-		return err_wrap(e, "no server answers on %s/slipway.sock; is it running, and is --data its directory?",
-				in->config.data);
+		/* What curl says is about a "localhost" that is not asked. */
+		return err_set(e, ERR_UNAVAILABLE,
+			       "no server answers on %s%s; is it running, and is --data its directory?",
+			       in->config.socket ? in->config.socket : in->config.data,
+			       in->config.socket ? "" : "/slipway.sock");
 	if (rc == 0 && answer.status >= 400)
 		return http_client_refusal(&answer, in->arena, e);
 	return rc < 0 ? rc : json_check(answer.body, ret, e);

@@ -59,7 +59,10 @@ def test_refusals(own):
 def test_without_a_server(tmp_path):
     (tmp_path / "data").mkdir()
     run = process.run_slipway(tmp_path, "admin", "org", "add", "acme", "--data", tmp_path / "data")
-    assert run.returncode == 1 and "slipway.sock" in run.stderr
+    assert run.returncode == 1 and f"{tmp_path}/data/slipway.sock" in run.stderr
+    assert "localhost" not in run.stderr, "there is no network in it"
+    run = process.run_slipway(tmp_path, "admin", "org", "add", "acme", "--socket", tmp_path / "other.sock")
+    assert run.returncode == 1 and f"{tmp_path}/other.sock" in run.stderr
 
 
 def test_who_may_use_the_control_socket(own):
