@@ -1,5 +1,6 @@
 #include "server/options.h"
 
+#include "base/clock.h"
 #include "os/file.h"
 
 #define FILE_MAX_BYTES (256 * (size_t)1024)
@@ -91,14 +92,32 @@ static size_t find_row(const struct options *o, struct str name)
 	return i;
 }
 
+/* As str_to_duration_us reads it, in the largest unit that leaves no rest. */
+static void print_duration(char *to, size_t n, int64_t us)
+{
+	static const struct {
+		int64_t us;
+		const char *name;
+	} units[] = { { US_PER_HOUR, "h" }, { US_PER_MINUTE, "m" }, { US_PER_S, "s" }, { US_PER_MS, "ms" } };
+	size_t i = 0;
+	while (i + 1 < ARRAY_SIZE(units) && us % units[i].us != 0)
+		i++;
+	snprintf(to, n, "%lld%s", (long long)(us / units[i].us), units[i].name);
+}
+
 static int check_range(const struct option *row, int64_t v, const char *what, struct err *e)
 {
-	if (row->max > 0 && (v < row->min || v > row->max)) {
-		int64_t unit = row->type == OPTION_DURATION ? 1000 : 1;
-		return err_set(e, ERR_USAGE, "must be %s between %lld%s and %lld%s", what, (long long)(row->min / unit),
-			       unit > 1 ? "ms" : "", (long long)(row->max / unit), unit > 1 ? "ms" : "");
+	char min[32], max[32];
+	if (row->max <= 0 || (v >= row->min && v <= row->max))
+		return 0;
+	if (row->type == OPTION_DURATION) {
+		print_duration(min, sizeof(min), row->min);
+		print_duration(max, sizeof(max), row->max);
+	} else {
+		snprintf(min, sizeof(min), "%lld", (long long)row->min);
+		snprintf(max, sizeof(max), "%lld", (long long)row->max);
 	}
-	return 0;
+	return err_set(e, ERR_USAGE, "must be %s between %s and %s", what, min, max);
 }
 
 static int parse_bool(const char *text, bool *ret, struct err *e)
