@@ -227,6 +227,11 @@ SELECT min(due_us) AS due_us FROM outbox WHERE consumer = :consumer;
 -- out: id text, data_key blob
 SELECT id, data_key FROM orgs ORDER BY id;
 
+-- name: org_keys_few :many
+-- in: n int
+-- out: id text, data_key blob
+SELECT id, data_key FROM orgs ORDER BY id LIMIT COALESCE(:n, 0);
+
 -- name: org_set_key :exec
 -- in: id text, data_key blob
 UPDATE orgs SET data_key = :data_key WHERE id = :id;

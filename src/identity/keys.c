@@ -124,14 +124,53 @@ static int settle(struct identity *id, int64_t *ret_orgs, struct err *e)
 	return rc;
 }
 
+#define CHECKED_ORGS 8
+
+struct checking {
+	struct arena *a;
+	struct org_keys_few_row *rows;
+	size_t count;
+};
+
+static int check_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct checking *p = arg;
+	return q_org_keys_few(c, p->a, &(struct org_keys_few_in){ CHECKED_ORGS }, &p->rows, &p->count, e);
+}
+
+/* Whatever were sealed with another key from now on would be lost when the right one is back. A rotation seals all
+ * organizations' keys in one transaction, so one that opens is enough; a single row that is damaged locks nobody out. */
+static int check_master(struct identity *id, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	struct checking p = { .a = &a };
+	struct str plain;
+	arena_init(&a, 0);
+	int rc = db_read(id->db, check_fn, &p, e);
+	for (size_t i = 0; rc >= 0 && i < p.count; i++) {
+		const char *owner = org_owner(&a, p.rows[i].id);
+		if (!owner)
+			return err_nomem(e);
+		if (crypto_keyring_open(&id->master, owner, p.rows[i].data_key, &a, &plain, NULL) == 0) {
+			crypto_wipe((void *)(uintptr_t)plain.p, plain.n);
+			return 0;
+		}
+	}
+	if (rc < 0 || p.count == 0)
+		return rc < 0 ? rc : 0;
+	return err_set(e, ERR_IO, "%s is the master key of another database: this one's secrets do not open with it",
+		       id->key_path);
+}
+
 int identity_keys_settle(struct identity *id, struct err *e)
 {
 	int64_t orgs;
+	int rc = check_master(id, e);
 	id->rotating = id->master.count > 1;
-	if (!id->rotating)
-		return 0;
+	if (rc < 0 || !id->rotating)
+		return rc;
 	pthread_rwlock_wrlock(&id->keys_lock);
-	int rc = settle(id, &orgs, e);
+	rc = settle(id, &orgs, e);
 	pthread_rwlock_unlock(&id->keys_lock);
 	if (rc == 0)
 		log_info("identity", "a rotation of the master key that was interrupted has ended: key %u",
