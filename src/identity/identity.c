@@ -109,7 +109,8 @@ struct add_user {
 	struct user_insert_in user;
 	const char *org;
 	const char *role;
-	const char *user_id; /* result */
+	const char *user_id; /* results */
+	const char *joined;
 };
 
 static int add_user_join(struct db_conn *c, struct add_user *p, struct err *e)
@@ -122,7 +123,7 @@ static int add_user_join(struct db_conn *c, struct add_user *p, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "organization '%s'", p->org);
 	if (streq(org.kind, "personal"))
 		return err_set(e, ERR_CONFLICT, "'%s' is a user's personal organization: nobody can join it", p->org);
-	return member_put(c, p->a, org.id, p->user_id, p->role, e);
+	return member_put(c, p->a, org.id, p->user_id, p->role, &p->joined, e);
 }
 
 static int add_user_new(struct db_conn *c, struct add_user *p, struct err *e)
@@ -166,7 +167,7 @@ static int add_user_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 int identity_user_add(struct identity *id, struct arena *a, const char *name, bool site_admin, const char *org,
-		      const char *role, const char **ret_id, struct err *e)
+		      const char *role, const char **ret_id, const char **ret_role, struct err *e)
 {
 	int64_t now = clock_now_us();
 	struct add_user p = {
@@ -179,12 +180,12 @@ int identity_user_add(struct identity *id, struct arena *a, const char *name, bo
 			  .site_admin = site_admin,
 			  .created_us = now },
 		.org = org,
-		.role = role ? role : "member",
+		.role = role,
 	};
 	int rc = check_name(name, e);
 	if (rc < 0)
 		return rc;
-	if (!streq(p.role, "admin") && !streq(p.role, "member"))
+	if (role && !streq(role, "admin") && !streq(role, "member"))
 		return err_set(e, ERR_BAD_REQUEST, "/role: must be admin or member");
 	if (!p.personal.id || !p.user.id)
 		return err_nomem(e);
@@ -193,9 +194,12 @@ int identity_user_add(struct identity *id, struct arena *a, const char *name, bo
 	if (rc == 0)
 		rc = db_write(id->db, add_user_fn, &p, e);
 	identity_keys_release(id);
-	if (rc == 0)
-		*ret_id = p.user_id;
-	return rc;
+	if (rc < 0)
+		return rc;
+	*ret_id = p.user_id;
+	if (ret_role)
+		*ret_role = p.joined;
+	return 0;
 }
 
 struct is_empty {

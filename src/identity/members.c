@@ -25,10 +25,12 @@ static int check_other_admin(struct db_conn *c, struct arena *a, const char *org
 }
 
 int member_put(struct db_conn *c, struct arena *a, const char *org_id, const char *user_id, const char *role,
-	       struct err *e)
+	       const char **ret_role, struct err *e)
 {
 	struct org_role_row old;
 	int rc = q_org_role(c, a, &(struct org_role_in){ .org_id = org_id, .user_id = user_id }, &old, e);
+	if (rc >= 0 && !role)
+		role = rc > 0 ? old.role : "member";
 	if (rc > 0 && streq(old.role, "admin") && !streq(role, "admin"))
 		rc = check_other_admin(c, a, org_id, user_id, e);
 	if (rc < 0)
@@ -37,7 +39,10 @@ int member_put(struct db_conn *c, struct arena *a, const char *org_id, const cha
 		.org_id = org_id, .user_id = user_id, .role = role, .created_us = clock_now_us()
 	};
 	rc = q_org_member_put(c, &put, e);
-	return rc < 0 ? rc : 0;
+	if (rc < 0)
+		return rc;
+	*ret_role = role;
+	return 0;
 }
 
 int member_remove(struct db_conn *c, struct arena *a, const char *org_id, const struct org_member_row *member,

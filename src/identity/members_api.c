@@ -130,7 +130,7 @@ static int set_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct membership *p = arg;
 	struct org_member_row member;
-	const char *org_id = p->access->org.id, *user_id = NULL;
+	const char *org_id = p->access->org.id, *user_id = NULL, *role;
 	p->rows = arena_new(p->a, struct org_members_row);
 	if (!p->rows)
 		return err_nomem(e);
@@ -142,7 +142,7 @@ static int set_fn(struct db_conn *c, void *arg, struct err *e)
 	else if (rc == -ERR_NOT_FOUND && p->only_new)
 		rc = find_user(c, p, &user_id, e);
 	if (rc == 0)
-		rc = member_put(c, p->a, org_id, user_id, p->role, e);
+		rc = member_put(c, p->a, org_id, user_id, p->role, &role, e);
 	if (rc == 0)
 		rc = member_find(c, p->a, org_id, p->login, &member, e);
 	if (rc == 0)

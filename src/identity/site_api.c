@@ -43,19 +43,19 @@ const struct field create_user_fields[] = {
 	FIELD(struct create_user, organization, "organization", FIELD_STRING, .max = 40,
 	      .doc = "Joins it; a user who exists joins it or gets the new role there"),
 	FIELD(struct create_user, role, "role", FIELD_STRING, .one_of = identity_roles,
-	      .doc = "In the organization; member if absent"),
+	      .doc = "In the organization; absent: as it was, or member"),
 	FIELD(struct create_user, site_admin, "siteAdmin", FIELD_BOOL, .doc = "The first user is one in any case"),
 	FIELD_END
 };
 
 int site_user_create(struct request *r, struct response *w, struct err *e)
 {
-	struct create_user body = { .role = "member" };
+	struct create_user body = { 0 };
 	int rc = request_decode(r, w, create_user_fields, &body, e);
-	const char *id;
+	const char *id, *role;
 	if (rc == 0)
 		rc = identity_user_add(app_of(r)->identity, r->arena, body.name, body.site_admin, body.organization,
-				       body.role, &id, e);
+				       body.role, &id, &role, e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
@@ -64,7 +64,7 @@ int site_user_create(struct request *r, struct response *w, struct err *e)
 	jw_kv_string(j, "name", body.name);
 	if (body.organization) {
 		jw_kv_string(j, "organization", body.organization);
-		jw_kv_string(j, "role", body.role);
+		jw_kv_string(j, "role", role);
 	}
 	jw_object_end(j);
 	return 0;

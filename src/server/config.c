@@ -77,7 +77,7 @@ const struct option config_options[] = {
 	OPTION(struct config, org, "org", OPTION_STRING, COMMAND_USER_ADD | COMMAND_POOL_CREATE, .argument = "ORG",
 	       .flag_only = true, .help = "the organization"),
 	OPTION(struct config, role, "role", OPTION_CHOICE, COMMAND_USER_ADD, .argument = "ROLE", .flag_only = true,
-	       .one_of = roles, .help = "in that organization: admin or member (default member)"),
+	       .one_of = roles, .help = "in that organization: admin or member (default: as it was, or member)"),
 	OPTION(struct config, site_admin, "site-admin", OPTION_BOOL, COMMAND_USER_ADD, .flag_only = true,
 	       .help = "make a site administrator; the first user is one in any case"),
 	OPTION(struct config, user, "user", OPTION_STRING, COMMAND_TOKEN_CREATE, .argument = "NAME", .flag_only = true,

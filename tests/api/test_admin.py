@@ -34,6 +34,20 @@ def test_a_user_may_join_further_organizations(own):
     assert {o["githubLogin"] for o in api.get("/api/user")["organizations"]} >= {"one-org", "two-org"}
 
 
+def test_a_user_who_joins_again_keeps_the_role(own):
+    server = own(command="serve")
+    server.admin("org", "add", "acme")
+
+    def role(*arguments):
+        return json.loads(server.admin("user", "add", "operator", "--org", "acme", "--json", *arguments).stdout)["role"]
+
+    assert role("--role", "admin") == "admin"
+    server.user("second", role="admin")
+    assert role() == "admin"
+    assert server.api(server.admin("token", "create", "--user", "operator").stdout.strip()).get("/api/user")["organizations"][-1]["role"] == "admin"
+    assert role("--role", "member") == "member" == role()
+
+
 def test_json(own):
     server = own(command="serve")
     assert json.loads(server.admin("org", "add", "acme", "--json").stdout)

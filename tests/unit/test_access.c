@@ -231,16 +231,18 @@ static void users_and_tokens(void **state)
 	assert_true(empty);
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), 0);
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "acme", false, NULL, NULL, &first, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "operator", false, "nowhere", NULL, &first, &f->e), -ERR_NOT_FOUND);
+	assert_int_equal(identity_user_add(id, a, "acme", false, NULL, NULL, &first, NULL, &f->e), -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "nowhere", NULL, &first, NULL, &f->e),
+			 -ERR_NOT_FOUND);
 	assert_int_equal(identity_is_empty(id, &empty, &f->e), 0);
 	assert_true(empty); /* the refusal left nothing behind */
-	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", NULL, &first, &f->e), 0);
-	assert_int_equal(identity_user_add(id, a, "operator", false, NULL, NULL, &again, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "second", false, "operator", NULL, &second, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "second", false, NULL, NULL, &second, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", NULL, &first, NULL, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, NULL, NULL, &again, NULL, &f->e), -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "second", false, "operator", NULL, &second, NULL, &f->e),
+			 -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "second", false, NULL, NULL, &second, NULL, &f->e), 0);
 	/* Who is there already gets the new role. */
-	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", "admin", &again, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", "admin", &again, NULL, &f->e), 0);
 	assert_string_equal(again, first);
 	assert_int_equal(identity_token_add(id, a, "nobody", NULL, DB_NULL_INT, &token, &token_id, &f->e),
 			 -ERR_NOT_FOUND);
