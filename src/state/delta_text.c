@@ -151,6 +151,7 @@ static int build(struct app *app, struct reading *p, struct delta_text *ret, str
 	if (rc == 0)
 		rc = delta_pieces_init(&pieces, p->a, text, e);
 	struct delta_text t = { .sequence = p->sequence, .base_bytes = text.n, .deltas = (int64_t)p->count };
+	snprintf(t.base_id, sizeof(t.base_id), "%s", p->base.id);
 	for (size_t i = 0; rc == 0 && i < p->count; i++)
 		rc = apply_stored(&pieces, &p->rows[i], &t.delta_bytes, e);
 	if (rc == 0)
@@ -169,8 +170,8 @@ int delta_text_take(struct app *app, struct arena *a, const char *update_id, str
 	if (rc < 0)
 		return rc;
 	if (take_kept(update_id, ret)) {
-		/* Another server of the same database may have saved since. */
-		if (ret->sequence == p.sequence)
+		/* Something else may have been saved since, also under the same number. */
+		if (ret->sequence == p.sequence && streq(ret->base_id, p.base.id))
 			return 0;
 		delta_text_done(ret);
 	}

@@ -9,11 +9,13 @@
 #ifndef SLIPWAY_STATE_DELTA_TEXT_H
 #define SLIPWAY_STATE_DELTA_TEXT_H
 
+#include "base/id.h"
 #include "state/update.h"
 
 struct delta_text {
-	int64_t sequence; /* of the save that made it; 0: nothing was saved whole yet */
-	char *data;	  /* heap */
+	int64_t sequence;      /* of the save that made it */
+	char base_id[ID_SIZE]; /* of the checkpoint that was last saved whole */
+	char *data;	       /* heap */
 	size_t n;
 	size_t base_bytes;  /* of the text that was last saved whole */
 	size_t delta_bytes; /* of the bodies stored since */

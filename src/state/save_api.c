@@ -2,6 +2,8 @@
  * checkpoints are in save_delta_api.c. */
 #include "state/save.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/id.h"
 #include "db/queries_state.h"
@@ -21,6 +23,14 @@ int save_check_way(const struct update *u, bool journal, struct err *e)
 		return 0;
 	return err_set(e, ERR_BAD_REQUEST, "this update was started to save its state by %s",
 		       u->journal_version ? "journal" : "checkpoints");
+}
+
+int save_check_former(const struct update *u, int64_t former, struct err *e)
+{
+	if (former == SAVE_ANY || u->saved_sequence == former)
+		return 0;
+	return err_set(e, ERR_BAD_REQUEST, "the delta does not follow what was saved last, number %" PRId64,
+		       u->saved_sequence);
 }
 
 /* --- journal --- */
@@ -72,7 +82,7 @@ struct save {
 	struct arena *a;
 	const char *update_id;
 	const struct checkpoint *checkpoint;
-	int64_t sequence;
+	int64_t sequence, former;
 	bool taken;
 	const char *old_blob; /* of the update's former checkpoint, which this one replaces */
 };
@@ -99,7 +109,10 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 	int rc = update_for_write(c, p->a, p->update_id, &u, e);
 	if (rc == 0)
 		rc = save_check_way(&u, false, e);
-	if (rc < 0 || (p->sequence > 0 && u.saved_sequence >= p->sequence))
+	if (rc < 0 || (p->sequence > 0 && u.saved_sequence > p->sequence))
+		return rc;
+	rc = save_check_former(&u, p->former, e);
+	if (rc < 0)
 		return rc;
 	rc = checkpoint_insert(c, p->checkpoint, u.stack_id, u.id, u.version, clock_now_us(), e);
 	if (rc >= 0)
@@ -115,9 +128,11 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 int save_whole(struct app *app, struct arena *a, const char *update_id, const struct checkpoint *checkpoint,
-	       int64_t sequence, struct err *e)
+	       int64_t sequence, int64_t former, struct err *e)
 {
-	struct save p = { .a = a, .update_id = update_id, .checkpoint = checkpoint, .sequence = sequence };
+	struct save p = {
+		.a = a, .update_id = update_id, .checkpoint = checkpoint, .sequence = sequence, .former = former
+	};
 	int rc = db_write(app->db, save_fn, &p, e);
 	checkpoint_settle(app, checkpoint, rc);
 	if (rc < 0)
@@ -148,7 +163,7 @@ int save_api_checkpoint(struct request *r, struct response *w, struct err *e)
 		rc = checkpoint_prepare(app_of(r), r->arena, r->body, r->body_gzip, resources, &checkpoint, e);
 	if (rc < 0)
 		return rc;
-	rc = save_whole(app_of(r), r->arena, request_param(r, "updateID"), &checkpoint, 0, e);
+	rc = save_whole(app_of(r), r->arena, request_param(r, "updateID"), &checkpoint, 0, SAVE_ANY, e);
 	if (rc < 0)
 		return rc;
 	response_empty(w, 204);

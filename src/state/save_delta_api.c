@@ -32,7 +32,7 @@ const struct field checkpoint_verbatim_fields[] = {
 	FIELD(struct delta_body, untyped, "untypedDeployment", FIELD_JSON_OBJECT, .required = true,
 	      .doc = "the state; its text is kept byte by byte"),
 	FIELD(struct delta_body, sequence, "sequenceNumber", FIELD_INT, .required = true, .min = 1, .max = INT64_MAX,
-	      .doc = "1, 2, 3 ...; one that was saved already changes nothing"),
+	      .doc = "1, 2, 3 ...; one below the last that was saved changes nothing"),
 	FIELD_END
 };
 const struct field checkpoint_delta_fields[] = {
@@ -56,7 +56,8 @@ int save_api_verbatim(struct request *r, struct response *w, struct err *e)
 	if (rc == 0)
 		rc = checkpoint_prepare(app_of(r), r->arena, json_text(b.untyped), STR_NULL, resources, &checkpoint, e);
 	if (rc == 0)
-		rc = save_whole(app_of(r), r->arena, request_param(r, "updateID"), &checkpoint, b.sequence, e);
+		rc = save_whole(app_of(r), r->arena, request_param(r, "updateID"), &checkpoint, b.sequence, SAVE_ANY,
+				e);
 	if (rc < 0)
 		return rc;
 	response_empty(w, 204);
@@ -69,24 +70,23 @@ struct adding {
 	struct arena *a;
 	struct delta_insert_in row;
 	int64_t former; /* the sequence number of the text that the edits were applied to */
-	bool repeated;
+	bool old;	/* a request of before, that came twice */
+	bool again;	/* another request with this number was faster */
 };
 
 /* Whether the delta is a new one, for an update that may save. */
 static int look(struct db_conn *c, struct adding *p, struct err *e)
 {
 	struct update u;
-	p->repeated = false;
+	p->old = p->again = false;
 	int rc = update_for_write(c, p->a, p->row.update_id, &u, e);
 	if (rc == 0)
 		rc = save_check_way(&u, false, e);
 	if (rc < 0)
 		return rc;
-	p->repeated = u.saved_sequence >= p->row.sequence;
-	if (!p->repeated && p->former != DB_NULL_INT && u.saved_sequence != p->former)
-		return err_set(e, ERR_BAD_REQUEST, "the delta does not follow what was saved last, number %" PRId64,
-			       u.saved_sequence);
-	return 0;
+	p->old = u.saved_sequence > p->row.sequence;
+	p->again = p->former != SAVE_ANY && u.saved_sequence == p->row.sequence;
+	return p->old || p->again ? 0 : save_check_former(&u, p->former, e);
 }
 
 static int look_fn(struct db_conn *c, void *arg, struct err *e)
@@ -98,7 +98,7 @@ static int add_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct adding *p = arg;
 	int rc = look(c, p, e);
-	if (rc < 0 || p->repeated)
+	if (rc < 0 || p->old || p->again)
 		return rc;
 	rc = q_delta_insert(c, &p->row, e);
 	if (rc >= 0)
@@ -106,27 +106,33 @@ static int add_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
+static int check_hash(struct arena *a, struct str text, const char *wanted, struct err *e)
+{
+	unsigned char hash[CRYPTO_SHA256_BYTES];
+	crypto_sha256(text, hash);
+	const char *hex = hex_encode_arena(a, (struct str){ (const char *)hash, sizeof(hash) });
+	if (!hex)
+		return err_nomem(e);
+	if (!streq(hex, wanted))
+		return err_set(e, ERR_BAD_REQUEST, "/checkpointHash: is %s, but the text has %s", wanted, hex);
+	return 0;
+}
+
 /* The new text, checked. */
 static int apply(struct arena *a, const struct delta_text *t, const struct delta_body *b, struct buf *out,
 		 int64_t *ret_resources, struct err *e)
 {
 	struct json root;
-	unsigned char hash[CRYPTO_SHA256_BYTES];
 	_cleanup_delta_pieces_ struct delta_pieces pieces = { 0 };
 	int rc = delta_pieces_init(&pieces, a, (struct str){ t->data, t->n }, e);
 	if (rc == 0)
 		rc = delta_edit(&pieces, b->edits, e);
 	if (rc == 0)
 		rc = delta_write(&pieces, out, e);
-	if (rc < 0)
-		return rc;
-	crypto_sha256(buf_str(out), hash);
-	const char *hex = hex_encode_arena(a, (struct str){ (const char *)hash, sizeof(hash) });
-	if (!hex)
-		return err_nomem(e);
-	if (!streq(hex, b->hash))
-		return err_set(e, ERR_BAD_REQUEST, "/checkpointHash: is %s, but the edits make %s", b->hash, hex);
-	rc = json_check(buf_str(out), &root, e);
+	if (rc == 0)
+		rc = check_hash(a, buf_str(out), b->hash, e);
+	if (rc == 0)
+		rc = json_check(buf_str(out), &root, e);
 	return rc < 0 ? rc : untyped_deployment_check(root, ret_resources, e);
 }
 
@@ -140,11 +146,14 @@ static int store(struct request *r, struct adding *p, struct delta_text *t, cons
 		return db_write(app_of(r)->db, add_fn, p, e);
 	int rc = checkpoint_prepare(app_of(r), r->arena, buf_str(text), STR_NULL, resources, &checkpoint, e);
 	if (rc == 0)
-		rc = save_whole(app_of(r), r->arena, p->row.update_id, &checkpoint, p->row.sequence, e);
+		rc = save_whole(app_of(r), r->arena, p->row.update_id, &checkpoint, p->row.sequence, p->former, e);
+	if (rc < 0)
+		return rc;
+	snprintf(t->base_id, sizeof(t->base_id), "%s", checkpoint.id);
 	t->base_bytes = text->len;
 	t->delta_bytes = 0;
 	t->deltas = -1; /* is counted below as one that was added */
-	return rc;
+	return 0;
 }
 
 static int save_delta(struct request *r, struct adding *p, const struct delta_body *b, struct err *e)
@@ -153,18 +162,24 @@ static int save_delta(struct request *r, struct adding *p, const struct delta_bo
 	_cleanup_buf_ struct buf text;
 	int64_t resources;
 	buf_init(&text, HTTP_DOCUMENT_BODY_BYTES);
+	p->again = false;
 	int rc = delta_text_take(app_of(r), r->arena, p->row.update_id, &t, e);
 	if (rc < 0)
 		return rc;
+	/* The number was saved, and its answer lost: well, if the text is this one. Else the client makes it whole. */
+	bool repeated = t.sequence == b->sequence;
 	p->former = t.sequence;
-	rc = apply(r->arena, &t, b, &text, &resources, e);
-	if (rc < 0) {
+	if (repeated)
+		rc = check_hash(r->arena, (struct str){ t.data, t.n }, b->hash, e);
+	else
+		rc = apply(r->arena, &t, b, &text, &resources, e);
+	if (rc < 0 || repeated) {
 		/* A wrong delta changes nothing: the next one may be right. */
 		delta_text_put(p->row.update_id, &t);
 		return rc;
 	}
 	rc = store(r, p, &t, &text, resources, e);
-	if (rc < 0 || p->repeated)
+	if (rc < 0 || p->old || p->again)
 		return rc;
 	t.sequence = p->row.sequence;
 	t.delta_bytes += t.deltas < 0 ? 0 : r->body.n;
@@ -187,11 +202,14 @@ int save_api_delta(struct request *r, struct response *w, struct err *e)
 				     .sequence = b.sequence,
 				     .body = r->body_gzip,
 				     .now_us = clock_now_us() },
-			    .former = DB_NULL_INT };
+			    .former = SAVE_ANY };
 	rc = db_read(app_of(r)->db, look_fn, &p, e);
-	if (rc == 0 && !p.repeated && !p.row.body.p)
+	if (rc == 0 && !p.old && !p.row.body.p)
 		rc = document_deflate(r->arena, r->body, &p.row.body, e);
-	if (rc == 0 && !p.repeated)
+	if (rc == 0 && !p.old)
+		rc = save_delta(r, &p, &b, e);
+	/* Once more, now beside what the other request has saved. */
+	if (rc == 0 && p.again)
 		rc = save_delta(r, &p, &b, e);
 	if (rc < 0)
 		return rc;

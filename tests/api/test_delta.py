@@ -1,4 +1,5 @@
 """Verbatim and delta checkpoints, over REST (cli-protocol §3.6.3)."""
+import concurrent.futures
 import hashlib
 import json
 import threading
@@ -129,7 +130,9 @@ def test_repeats_and_reuse_of_numbers(api, path, saving):
     assert verbatim(lease, update, after, 2).status_code == 204
     # What was applied already is not applied again, in either form.
     assert delta(lease, update, edits, 2, sha(after)).status_code == 204
-    assert verbatim(lease, update, text, 2).status_code == 204
+    assert verbatim(lease, update, after, 2).status_code == 204
+    assert verbatim(lease, update, text, 1).status_code == 204
+    assert delta(lease, update, edits, 1, sha(text)).status_code == 204
     assert raw_export(api, path, "identity")[0] == after
     edits = edit_for(after, b"::b", "::c")
     last = apply(after, edits)
@@ -138,6 +141,41 @@ def test_repeats_and_reuse_of_numbers(api, path, saving):
     assert raw_export(api, path, "identity")[0] == last
     lease.post(f"{update}/complete", {"status": "failed"})
     assert raw_export(api, path, "identity")[0] == last
+
+
+def test_a_newer_text_under_a_number_whose_answer_was_lost(api, path, saving):
+    """The CLI counts on only when a save was answered. Steps that were under way when its connection broke are saved later
+    under the same number: an answer of 204 without storing them would lose them."""
+    update, lease = saving
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    lost = edit_for(text, b"::a", "::b")
+    assert delta(lease, update, lost, 2, sha(apply(text, lost))).status_code == 204
+    # The client did not hear that: it goes on from `text`, with more than before.
+    newer = edit_for(text, b"::a", "::bc")
+    after = apply(text, newer)
+    assert "checkpointHash" in delta(lease, update, newer, 2, sha(after)).json()["message"]
+    assert raw_export(api, path, "identity")[0] == apply(text, lost)
+    assert verbatim(lease, update, after, 2).status_code == 204
+    assert raw_export(api, path, "identity")[0] == after
+    edits = edit_for(after, b"::bc", "::d")
+    assert delta(lease, update, edits, 3, sha(apply(after, edits))).status_code == 204
+    lease.post(f"{update}/complete", {"status": "failed"})
+    assert raw_export(api, path, "identity")[0] == apply(after, edits)
+
+
+def test_one_delta_from_several_at_once(api, path, saving):
+    """A client that lost its patience while the first was still being applied."""
+    update, lease = saving
+    text = document(odd_resource("a"))
+    assert verbatim(lease, update, text, 1).status_code == 204
+    for number in range(2, 8):
+        edits = edit_for(text, b"::a", f"::a{number}")
+        text = apply(text, edits)
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: delta(lease, update, edits, number, sha(text)).status_code, range(4)))
+        assert answers == [204] * 4
+        assert raw_export(api, path, "identity")[0] == text
 
 
 def test_a_long_chain_is_stored_whole_now_and_then(api, path, saving):
