@@ -32,7 +32,9 @@
 #define LOG_APPEND_BYTES (8 * MIB)
 /* A longer line is cut into several. */
 #define LOG_LINE_BYTES (1 * MIB)
-/* Documents above this lie in the blob store, below it in the row. */
-#define BLOB_INLINE_BYTES (64 * KIB)
+/* Compressed documents above this lie in the blob store, below it in the row: there one sync makes them durable instead of
+ * three, and no hash is computed to read them. Above it the write into the log and once more into the database costs more
+ * than that. */
+#define BLOB_INLINE_BYTES (256 * KIB)
 
 #endif

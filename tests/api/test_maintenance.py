@@ -91,8 +91,8 @@ def test_backups_under_load(site, own, tmp_path):
         while not stop.is_set():
             try:
                 update, lease = begin(api, mine, journal=0)
-                for _ in range(4):  # each takes the place of the one before, whose blob goes
-                    lease.ok("PATCH", f"{update}/checkpoint", {"isInvalid": False, **state(resource(mine, "a", noise.randbytes(90_000).hex()))})
+                for size in (90_000, 300_000, 90_000, 300_000):  # each takes the place of the one before, whose blob goes
+                    lease.ok("PATCH", f"{update}/checkpoint", {"isInvalid": False, **state(resource(mine, "a", noise.randbytes(size).hex()))})
                 lease.post(f"{update}/complete", {"status": "succeeded"})
             except Exception as e:  # noqa: BLE001: whatever it is fails the test
                 failures.append(e)

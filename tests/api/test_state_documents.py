@@ -173,7 +173,7 @@ def test_checkpoints_that_were_replaced_are_not_kept(own, stack):
     for version in range(2):
         update, lease = begin(api, path, journal=0)
         for i in range(5):
-            filler = random.Random(version * 10 + i).randbytes(100_000).hex()
+            filler = random.Random(version * 10 + i).randbytes(300_000).hex()
             state = {"isInvalid": False, "version": 3, "deployment": {"resources": [resource(path, "a", filler)]}}
             lease.ok("PATCH", f"{update}/checkpoint", state, status=204)
             assert files() == version + 1

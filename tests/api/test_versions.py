@@ -133,7 +133,7 @@ def test_retention_by_number(own, clock, stack):
     api.create_stack(stack)
     path = path_of(stack)
     for i in range(6):
-        put(api, path, resource(path, "a", random.Random(i).randbytes(100_000).hex()))
+        put(api, path, resource(path, "a", random.Random(i).randbytes(300_000).hex()))
     # An update that changes nothing shares the state before it, and keeps it.
     update, lease = begin(api, path)
     lease.post(f"{update}/complete", {"status": "succeeded"})
