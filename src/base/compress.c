@@ -138,7 +138,7 @@ int gzip_decompress_arena(struct str in, size_t max, struct arena *a, struct str
 	size_t size = in.n >= 18 ? claimed_size(in) : 0;
 	if (size > 0 && size <= max && size / DEFLATE_RATIO_MAX <= in.n) {
 		struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
-		char *p = d ? arena_alloc(a, size + 1) : NULL;
+		char *p = d ? arena_bytes(a, size + 1) : NULL;
 		size_t used = 0, n = 0;
 		bool whole = p &&
 			     libdeflate_gzip_decompress_ex(d, in.p, in.n, p, size, &used, &n) == LIBDEFLATE_SUCCESS &&

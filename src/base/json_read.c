@@ -177,6 +177,9 @@ bool json_string_is(struct json v, const char *z)
 	if (json_type(v) != JSON_STRING)
 		return false;
 	struct str s = inner(v);
+	/* Mostly the first letter decides. */
+	if (s.n > 0 && s.p[0] != '\\' && s.p[0] != z[0])
+		return false;
 	if (s.n == 0 || !memchr(s.p, '\\', s.n))
 		return str_is(s, z);
 	struct unescaped u = { .p = s.p, .end = s.p + s.n };

@@ -100,6 +100,15 @@ static inline uint64_t prefix_xor(uint64_t m)
 	return m;
 }
 
+/* Not the compiler's: without an instruction that every machine has, that is a call of a function. */
+static inline size_t count_ones(uint64_t m)
+{
+	m -= m >> 1 & UINT64_C(0x5555555555555555);
+	m = (m & UINT64_C(0x3333333333333333)) + (m >> 2 & UINT64_C(0x3333333333333333));
+	m = (m + (m >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+	return (size_t)(m * JSON_ONES >> 56);
+}
+
 static const char *skip_container(const char *p, const char *end)
 {
 	uint64_t in_string = 0; /* all ones while the block begins inside of a string */
@@ -122,8 +131,7 @@ static const char *skip_container(const char *p, const char *end)
 		uint64_t open = m.open & ~inside;
 		uint64_t close = m.close & ~inside;
 		if (!(open | close)) {
-			/* The most of a large document: text. Counting is a function call where the machine's
-			 * instruction for it may not be taken for granted. */
+			/* The most of a large document: text. */
 			/* A whole block within one string: a long one, of which only the end is of interest. */
 			if (in_string && !m.quote && !carry && end - p > 64) {
 				p = json_skip_string(p + 64, end);
@@ -133,8 +141,8 @@ static const char *skip_container(const char *p, const char *end)
 			}
 			continue;
 		}
-		size_t closes = (size_t)__builtin_popcountll(close);
-		size_t opens = (size_t)__builtin_popcountll(open);
+		size_t closes = count_ones(close);
+		size_t opens = count_ones(open);
 		if (closes < depth || (closes == 0 && depth == 0)) {
 			/* Too few to end it within this block. */
 			depth = depth + opens - closes;

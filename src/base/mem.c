@@ -159,6 +159,11 @@ void *arena_alloc(struct arena *a, size_t size)
 	return p;
 }
 
+void *arena_bytes(struct arena *a, size_t size)
+{
+	return alloc_raw(a, size);
+}
+
 void *arena_array(struct arena *a, size_t n, size_t size)
 {
 	size_t total;

@@ -33,6 +33,8 @@ bool arena_owns(const struct arena *a, const void *p);
 
 /* 16-byte aligned, zeroed; NULL on failure. size 0 gives a valid unique pointer. */
 void *arena_alloc(struct arena *a, size_t size);
+/* The same, but not zeroed: for a document that is written over it at once. */
+void *arena_bytes(struct arena *a, size_t size);
 /* Checks n * size for overflow. */
 void *arena_array(struct arena *a, size_t n, size_t size);
 char *arena_strdup(struct arena *a, const char *s);

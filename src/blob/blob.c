@@ -230,7 +230,7 @@ int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(e, "blob %s", key);
 	size_t size = (size_t)st.st_size, done = 0;
-	char *bytes = arena_alloc(a, size + 1);
+	char *bytes = arena_bytes(a, size + 1);
 	if (!bytes)
 		return err_nomem(e);
 	while (done < size) {

@@ -229,18 +229,21 @@ static int order_entries(const struct replay_input *in, struct arena *a, struct 
 {
 	struct ordered *list = NULL;
 	size_t count = 0, capacity = 0;
+	bool sorted = true;
 	for (size_t i = 0; i < in->batch_count; i++) {
 		struct json entry;
 		json_foreach(entry, json_get(in->batches[i], "entries")) {
 			struct ordered o = { .arrival = count };
 			if (journal_entry_parse(entry, &o.entry, e) < 0)
 				return err_wrap(e, "stored journal entry %zu", count);
+			sorted &= count == 0 || list[count - 1].entry.sequence <= o.entry.sequence;
 			PUSH(a, list, count, capacity, o);
 			if (arena_failed(a))
 				return err_nomem(e);
 		}
 	}
-	if (count)
+	/* As they come from the CLI, mostly: then the sort would only move them about. */
+	if (!sorted)
 		qsort(list, count, sizeof(*list), by_sequence);
 	*ret = list;
 	*ret_count = count;

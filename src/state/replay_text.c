@@ -125,6 +125,8 @@ int replay_write(struct replayer *r, const struct generated *g, const struct rep
 {
 	struct json_writer w;
 	jw_init(&w, out);
+	/* About as much as there was, so that the text need not move as it grows. */
+	buf_reserve(out, in->base.n);
 	write_document(r, g, in, &w);
 	int rc = buf_check(out, "the state", e);
 	return rc == 0 && arena_failed(r->a) ? err_nomem(e) : rc;
