@@ -35,7 +35,7 @@ lint: ## layout, rooms, headers alone, banned functions, SQL only under sql/
 format: ## lay the C sources out with clang-format
 	@tools/lint --fix
 
-bench: all ## print the figures: start time, memory, `pulumi up` beside file://, enqueue to claimed
+bench: all ## print the figures: start, memory, updates over HTTP and with the real CLI, beside their peers
 	@bench/run
 
 check-crash: sanitize ## kill the server CRASH_KILLS times (200) under load, and compare it with what was acknowledged

@@ -1,5 +1,4 @@
 """What every part of the bench uses: printing of rows, figures of processes."""
-import os
 import re
 import sys
 from pathlib import Path
@@ -26,5 +25,5 @@ def anonymous_kib(pid):
 
 
 def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of all its threads, to the nanosecond: /proc/PID/stat counts in hundredths. Threads that ended are missing; ours do not."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
