@@ -133,6 +133,9 @@ struct identity {
 int identity_keys_load(struct identity *id, const char *path, bool create, struct err *e);
 int identity_keys_settle(struct identity *id, struct err *e);
 void identity_keys_done(struct identity *id);
+/* Between the two no rotation begins or ends. Nothing of this header that takes the keys may be called meanwhile. */
+void identity_keys_hold(struct identity *id);
+void identity_keys_release(struct identity *id);
 /* A new master key: the data keys of all organizations are sealed anew with it, and the old one goes out of the file.
  * Whenever the server dies in between, the file opens everything. *ret_orgs: how many there are. */
 int identity_keys_rotate(struct identity *id, uint32_t *ret_key_id, int64_t *ret_orgs, struct err *e);

@@ -17,7 +17,5 @@ int identity_answer_new_token(struct request *r, struct response *w, const char 
 /* A new data key of an organization, sealed by the master key. From sealing it until it is committed, the caller holds the
  * keys: a rotation that came in between would not see it, and throw away what opens it. */
 int identity_new_org_key(struct identity *id, struct arena *a, const char *org_id, struct str *ret, struct err *e);
-void identity_keys_hold(struct identity *id);
-void identity_keys_release(struct identity *id);
 
 #endif

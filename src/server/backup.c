@@ -15,11 +15,13 @@
 #include "blob/blob.h"
 #include "crypto/crypto.h"
 #include "db/db.h"
+#include "identity/identity.h"
 #include "os/file.h"
 #include "os/tar.h"
 
 #define MANIFEST "slipway-backup.json"
 #define MANIFEST_BYTES 4096
+#define KEY_FILE_BYTES 4096
 
 /* The hash of a whole file, which is mapped rather than read. */
 static int hash_file(int fd, struct arena *a, const char **ret_hex, int64_t *ret_bytes, struct err *e)
@@ -94,10 +96,24 @@ static int put_manifest(struct writing *w, int db_fd, struct err *e)
 	return rc < 0 ? rc : tar_put(w->fd, MANIFEST, buf_str(&b), w->now_s, e);
 }
 
-static int put_all(struct writing *w, const char *db_copy, struct err *e)
+/* Both of one moment: a rotation in between would leave a database that the key does not open. */
+static int copy_database_and_key(struct writing *w, const char *db_copy, struct str *ret_key, struct err *e)
 {
 	const char *key = arena_printf(w->a, "%s/master.key", w->app->data_dir);
-	int rc = key ? db_backup(w->app->db, db_copy, e) : err_nomem(e);
+	if (!key)
+		return err_nomem(e);
+	identity_keys_hold(w->app->identity);
+	int rc = db_backup(w->app->db, db_copy, e);
+	if (rc == 0)
+		rc = file_read(w->a, key, KEY_FILE_BYTES, ret_key, e);
+	identity_keys_release(w->app->identity);
+	return rc;
+}
+
+static int put_all(struct writing *w, const char *db_copy, struct err *e)
+{
+	struct str key;
+	int rc = copy_database_and_key(w, db_copy, &key, e);
 	if (rc < 0)
 		return rc;
 	_cleanup_close_ int db_fd = open(db_copy, O_RDONLY | O_CLOEXEC);
@@ -106,9 +122,9 @@ static int put_all(struct writing *w, const char *db_copy, struct err *e)
 	rc = put_manifest(w, db_fd, e);
 	if (rc == 0)
 		rc = put_path(w, "slipway.db", db_copy, e);
-	/* After the database: a rotation in between leaves a file that opens both. */
 	if (rc == 0)
-		rc = put_path(w, "master.key", key, e);
+		rc = tar_put(w->fd, "master.key", key, w->now_s, e);
+	crypto_wipe((void *)(uintptr_t)key.p, key.n);
 	if (rc == 0)
 		rc = blob_each(w->app->blobs, put_blob, w, e);
 	return rc < 0 ? rc : tar_end(w->fd, e);

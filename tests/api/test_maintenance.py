@@ -115,6 +115,32 @@ def test_backups_under_load(site, own, tmp_path):
     assert admin(data(server), "verify").stdout == ""
 
 
+def test_backups_during_rotations(site, tmp_path):
+    """The master key in a backup opens the database in it, whenever the key is replaced."""
+    server, api, path = site
+    noise = random.Random(5)
+    for _ in range(40):  # in rows: copying the database takes a while
+        api.post(f"{path}/import", state(resource(path, "wide", noise.randbytes(30_000).hex())))
+    stop, done = threading.Event(), []
+
+    def rotate():
+        while not stop.is_set():
+            done.append(server.admin("key", "rotate").stdout)
+
+    rotating = threading.Thread(target=rotate)
+    rotating.start()
+    try:
+        for n in range(8):
+            admin(data(server), "backup", tmp_path / f"b{n}")
+    finally:
+        stop.set()
+        rotating.join()
+    assert len(done) > 8, "the rotations were as quick as the backups"
+    for n in range(8):
+        admin(tmp_path / f"r{n}", "restore", tmp_path / f"b{n}")
+        assert admin(tmp_path / f"r{n}", "verify").stdout == ""
+
+
 @pytest.mark.parametrize("damage, words", [
     (lambda b: b[:-2000], "ends too early"),
     (lambda b: b[:600] + b"x" + b[601:], "damaged"),
