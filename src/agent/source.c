@@ -33,10 +33,10 @@ int source_dir_clean(const char *repo_dir, struct arena *a, const char **ret, st
 {
 	_cleanup_buf_ struct buf b;
 	struct str rest = str_trim(str_of(repo_dir));
+	buf_init(&b, PATH_MAX);
 	if (rest.n && rest.p[0] == '/')
 		return err_set(e, ERR_BAD_REQUEST, "repoDir: must be relative to the repository, '%s' is not",
 			       repo_dir);
-	buf_init(&b, PATH_MAX);
 	while (rest.p) {
 		struct str part = str_cut(rest, '/', &rest);
 		if (part.n == 0 || str_is(part, "."))

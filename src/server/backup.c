@@ -80,10 +80,10 @@ static int put_manifest(struct writing *w, int db_fd, struct err *e)
 	struct json_writer j;
 	const char *hash;
 	int64_t bytes;
+	buf_init(&b, MANIFEST_BYTES);
 	int rc = hash_file(db_fd, w->a, &hash, &bytes, e);
 	if (rc < 0)
 		return rc;
-	buf_init(&b, MANIFEST_BYTES);
 	jw_init(&j, &b);
 	jw_object(&j);
 	jw_kv_int(&j, "format", BACKUP_FORMAT);
