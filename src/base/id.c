@@ -26,9 +26,20 @@ static uint64_t next_stamp(void)
 	return next;
 }
 
-void id_new(char ret[ID_SIZE])
+static void print(const unsigned char b[16], char *p)
 {
 	static const char digits[] = "0123456789abcdef";
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = digits[b[i] >> 4];
+		*p++ = digits[b[i] & 0x0F];
+	}
+	*p = '\0';
+}
+
+void id_new(char ret[ID_SIZE])
+{
 	unsigned char b[16];
 	/* Up to 256 bytes are never cut short and never interrupted: getrandom(2). Asked anew each time, so that a
 	 * forked child does not repeat its parent. */
@@ -40,14 +51,24 @@ void id_new(char ret[ID_SIZE])
 	b[6] = (unsigned char)(0x70 | (stamp >> 8 & 0x0F));
 	b[7] = (unsigned char)stamp;
 	b[8] = (unsigned char)(0x80 | (b[8] & 0x3F));
-	char *p = ret;
-	for (int i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		*p++ = digits[b[i] >> 4];
-		*p++ = digits[b[i] & 0x0F];
-	}
-	*p = '\0';
+	print(b, ret);
+}
+
+void id_derive(char ret[ID_SIZE], int64_t us, const unsigned char *hash)
+{
+	unsigned char b[16];
+	uint64_t ms = us > 0 ? (uint64_t)us / 1000 : 0;
+	for (int i = 0; i < 6; i++)
+		b[i] = (unsigned char)(ms >> (40 - 8 * i));
+	memcpy(b + 6, hash, 10);
+	b[6] = (unsigned char)(0x80 | (b[6] & 0x0F));
+	b[8] = (unsigned char)(0x80 | (b[8] & 0x3F));
+	print(b, ret);
+}
+
+bool id_is_derived(const char *id)
+{
+	return id_valid(str_of(id)) && id[14] == '8';
 }
 
 const char *id_new_arena(struct arena *a)

@@ -49,5 +49,6 @@ int command_backup(struct invocation *in, struct err *e);
 int command_restore(struct invocation *in, struct err *e);
 int command_verify(struct invocation *in, struct err *e);
 int command_export(struct invocation *in, struct err *e);
+int command_import(struct invocation *in, struct err *e);
 
 #endif

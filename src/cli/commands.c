@@ -34,6 +34,12 @@ const struct command commands[] = {
 	{ "admin export", COMMAND_EXPORT, "DIR", 1, "write the state of every stack into a folder",
 	  "DIR/ORGANIZATION/PROJECT/STACK.json, as 'pulumi stack export' gives it and 'pulumi stack import' takes it.",
 	  command_export },
+	{ "admin import", COMMAND_IMPORT, NULL, 0, "take over every stack of another backend",
+	  "From a folder that 'pulumi login file://DIR' used, into the organization --org; or from another Pulumi service, with\n"
+	  "a user's token (--token-file, or PULUMI_ACCESS_TOKEN), into organizations of the same names or all into --org. Every\n"
+	  "version comes with its state, as far as there is one. What cannot be taken is told; exit code 1 if that is a stack.\n"
+	  "It can be repeated: what is here already is not taken again, and a stack that has been used here stays as it is.",
+	  command_import },
 	{ "config", COMMAND_CONFIG, NULL, 0, "print every option's value and where it comes from",
 	  "Takes the options of serve, dev and agent. Each may also stand in the environment (--listen as SLIPWAY_LISTEN) and in\n"
 	  "a file (name = value); a flag wins over the environment, the environment over the file.",

@@ -9,7 +9,7 @@
 #define AGENT (COMMAND_AGENT | COMMAND_CONFIG)
 #define ADMIN                                                                                                   \
 	(COMMAND_ORG_ADD | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE | COMMAND_KEY_ROTATE | \
-	 COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT)
+	 COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT | COMMAND_IMPORT)
 #define PROGRAMS (SERVER | AGENT)
 
 static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };
@@ -28,8 +28,8 @@ const struct option config_options[] = {
 	       .help = "the server's address as others see it (default: from --listen)"),
 	OPTION(struct config, server, "server", OPTION_STRING, AGENT, .argument = "URL",
 	       .help = "the server to take deployments from"),
-	OPTION(struct config, token_file, "token-file", OPTION_STRING, AGENT, .argument = "FILE",
-	       .help = "file with the token of the agent pool"),
+	OPTION(struct config, token_file, "token-file", OPTION_STRING, AGENT | COMMAND_IMPORT, .argument = "FILE",
+	       .help = "file with the token: of the agent pool; for an import, of a user of the other service"),
 	OPTION(struct config, isolation, "isolation", OPTION_CHOICE, RUNNER, .argument = "LEVEL", .fallback = "auto",
 	       .one_of = isolations, .help = "how runs are kept apart: auto, docker, bubblewrap or process"),
 	OPTION(struct config, concurrency, "concurrency", OPTION_INT, RUNNER, .argument = "N", .fallback = "2",
@@ -74,8 +74,10 @@ const struct option config_options[] = {
 	       .one_of = log_levels, .help = "debug, info, warn or error"),
 	OPTION(struct config, socket, "socket", OPTION_STRING, ADMIN, .argument = "FILE",
 	       .help = "the server's control socket (default: slipway.sock in the data directory)"),
-	OPTION(struct config, org, "org", OPTION_STRING, COMMAND_USER_ADD | COMMAND_POOL_CREATE, .argument = "ORG",
-	       .flag_only = true, .help = "the organization"),
+	OPTION(struct config, org, "org", OPTION_STRING, COMMAND_USER_ADD | COMMAND_POOL_CREATE | COMMAND_IMPORT,
+	       .argument = "ORG", .flag_only = true, .help = "the organization"),
+	OPTION(struct config, from, "from", OPTION_STRING, COMMAND_IMPORT, .argument = "URL", .flag_only = true,
+	       .help = "file://DIR, or the address of another Pulumi service"),
 	OPTION(struct config, role, "role", OPTION_CHOICE, COMMAND_USER_ADD, .argument = "ROLE", .flag_only = true,
 	       .one_of = roles, .help = "in that organization: admin or member (default: as it was, or member)"),
 	OPTION(struct config, site_admin, "site-admin", OPTION_BOOL, COMMAND_USER_ADD, .flag_only = true,

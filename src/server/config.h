@@ -24,6 +24,7 @@ enum {
 	COMMAND_RESTORE = 1 << 12,
 	COMMAND_VERIFY = 1 << 13,
 	COMMAND_EXPORT = 1 << 14,
+	COMMAND_IMPORT = 1 << 15,
 	COMMAND_PLAIN = 1 << 9, /* version, help: nothing but --help */
 };
 
@@ -57,6 +58,7 @@ struct config {
 	const char *user;
 	const char *role;
 	const char *description;
+	const char *from;
 	bool site_admin;
 	bool json;
 	/* routes */

@@ -9,6 +9,16 @@
 #define ROUTE_FILE "routes_server.def"
 #include "../api/declare.h"
 
+int site_get(struct request *r, struct response *w, struct err *e)
+{
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_string(j, "version", SLIPWAY_VERSION);
+	jw_kv_string(j, "publicUrl", app_of(r)->public_url);
+	jw_object_end(j);
+	return 0;
+}
+
 #define PATH_MAX_BYTES 4000
 /* More than that of one kind of damage tells nothing new. */
 #define PROBLEMS_MAX 1000

@@ -87,6 +87,21 @@ static void threads_never_share_an_id(void **state)
 	free(ids);
 }
 
+static void derived_ids_repeat_and_are_no_others(void **state)
+{
+	static const unsigned char hash[10] = { 0xFF, 1, 0xFF, 3, 4, 5, 6, 7, 8, 9 };
+	char id[ID_SIZE], own[ID_SIZE];
+	id_derive(id, INT64_C(1700000000000) * 1000, hash);
+	assert_string_equal(id, "018bcfe5-6800-8f01-bf03-040506070809");
+	assert_true(id_is_derived(id));
+	id_new(own);
+	assert_false(id_is_derived(own));
+	assert_false(id_is_derived("8"));
+	assert_false(id_is_derived(NULL));
+	id_derive(id, -5, hash);
+	assert_memory_equal(id, "00000000-0000-8", 15);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -94,6 +109,7 @@ int main(void)
 		cmocka_unit_test(validity),
 		cmocka_unit_test(order_survives_a_clock_set_back),
 		cmocka_unit_test(threads_never_share_an_id),
+		cmocka_unit_test(derived_ids_repeat_and_are_no_others),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
