@@ -113,7 +113,7 @@ class Walk:
 
 def hidden_words(path):
     """What a 404 says of an organization or a stack, whether it is hidden or not there."""
-    found = re.match(r"/api/(?:console/)?(?:stacks|orgs|user/organizations)/([^/]+)(?:/members/[^/]+/stacks)?(?:/([^/]+)/([^/]+))?", path)
+    found = re.match(r"/api/(?:console/)?(?:stacks|orgs|user/organizations|esc/environments|preview/insights)/([^/]+)(?:/members/[^/]+/stacks)?(?:/([^/]+)/([^/]+))?", path)
     if not found:
         return set()
     return {f"Not Found: organization '{found.group(1)}'", f"Not Found: stack '{found.group(1)}/{found.group(2)}/{found.group(3)}'"}
