@@ -39,7 +39,7 @@ def raw_export(api, path, encoding, version=""):
         return answer.raw.read(decode_content=False), answer.headers.get("Content-Encoding")
 
 
-@pytest.mark.parametrize("size", [0, 200_000])
+@pytest.mark.parametrize("size", [0, 400_000])
 def test_what_came_compressed_lies_as_it_came(api, path, size):
     filler = random.Random(1).randbytes(size).hex()
     text = document(odd_resource(), '{"urn":"u","custom":false,"type":"t","inputs":{"filler":"' + filler + '"}}')
@@ -192,8 +192,10 @@ def test_a_refused_state_leaves_no_file(own, stack):
 
     def files():
         return sum(1 for f in (server.data / "blobs").rglob("*") if f.is_file())
-    filler = random.Random(1).randbytes(100_000).hex()
+    filler = random.Random(1).randbytes(300_000).hex()
     state = {"version": 3, "deployment": {"resources": [resource(path, "a", filler)]}}
+    api.post(f"{path}/import", state)
+    assert files() == 1, "large enough for a file"
     update, lease = begin(api, path)
     lease.refused(400, "PATCH", f"{update}/checkpoint", state, names="journal")
     lease.refused(400, "PATCH", f"{update}/checkpointverbatim", {"version": 3, "untypedDeployment": state, "sequenceNumber": 1}, names="journal")
@@ -202,7 +204,7 @@ def test_a_refused_state_leaves_no_file(own, stack):
     api.refused(409, "POST", f"/api/stacks/{org}/{project}", {"stackName": name, "state": state})
     lease.post(f"{update}/complete", {"status": "succeeded"})
     lease.refused(409, "PATCH", f"{update}/checkpoint", state)
-    assert files() == 0
+    assert files() == 1
 
 
 def test_rename_takes_the_urns_along(api, path, project):
