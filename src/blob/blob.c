@@ -28,6 +28,8 @@
 #define FOLDER_PATH_SIZE 6
 #define PATH_SIZE (FOLDER_PATH_SIZE + BLOB_KEY_SIZE)
 #define TMP_PATH_SIZE 64
+/* More than a file system keeps inside of a folder's entry or finds in the last block of a full disk. */
+#define PROBE_BYTES 65536
 /* Nobody writes one blob for so long: it is left over. */
 #define TMP_AGE_S 3600
 
@@ -215,6 +217,16 @@ int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZ
 		rc = sync_folder(s, folder, e);
 	if (rc == 0)
 		memcpy(ret_key, key, BLOB_KEY_SIZE);
+	return rc;
+}
+
+int blob_probe(struct blob_store *s, struct err *e)
+{
+	static const char path[] = "tmp/probe", zeros[PROBE_BYTES];
+	int rc = write_new(s, (struct str){ zeros, sizeof(zeros) }, path, e);
+	if (rc == 0)
+		rc = sync_folder(s, "tmp", e);
+	unlinkat(s->fd, path, 0);
 	return rc;
 }
 

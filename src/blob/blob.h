@@ -16,6 +16,8 @@ struct blob_store;
 int blob_open(const char *dir, struct blob_store **ret, struct err *e);
 void blob_close(struct blob_store *s);
 int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZE], struct err *e);
+/* Writes as blob_put does, and forgets it: whether the store can be written. */
+int blob_probe(struct blob_store *s, struct err *e);
 /* The content, read into the arena. ERR_NOT_FOUND when there is none; ERR_IO when the hash does not match. */
 int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str *ret, struct err *e);
 /* Removing what is not there is no error. */

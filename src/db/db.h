@@ -74,6 +74,8 @@ int db_write(struct db *db, db_fn fn, void *arg, struct err *e);
 
 /* Asks the engine for a trivial answer: for /readyz. */
 int db_ping(struct db *db, struct err *e);
+/* Writes something that means nothing, durably: whether the database can be written. */
+int db_probe(struct db *db, struct err *e);
 /* Writes a consistent copy of the live database to `path` (must not exist). */
 int db_backup(struct db *db, const char *path, struct err *e);
 

@@ -155,11 +155,12 @@ static int fire(struct app *app, struct firing *f, struct err *e)
 }
 
 /* One that cannot be done must not stop the others: it is tried again at the next tick. */
-static bool failed(int rc, const char *id, struct err *e)
+static bool failed(struct app *app, int rc, const char *id, struct err *e)
 {
 	if (rc >= 0)
 		return false;
-	log_warn("deploy", "schedule %s: %s", id, e->message);
+	if (!app_log_has(app, e))
+		log_warn("deploy", "schedule %s: %s", id, e->message);
 	err_reset(e);
 	return true;
 }
@@ -175,11 +176,11 @@ int schedule_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct 
 		return rc;
 	for (size_t i = 0; i < l.warn_count; i++) {
 		struct firing f = { .arena = &a, .id = l.warn[i].id, .now_us = now_us };
-		again |= failed(db_write(app->db, warn_fn, &f, e), f.id, e);
+		again |= failed(app, db_write(app->db, warn_fn, &f, e), f.id, e);
 	}
 	for (size_t i = 0; i < l.due_count; i++) {
 		struct firing f = { .arena = &a, .id = l.due[i].id, .now_us = now_us };
-		again |= failed(fire(app, &f, e), f.id, e);
+		again |= failed(app, fire(app, &f, e), f.id, e);
 	}
 	rc = db_read(app->db, next_fn, &l, e);
 	if (rc < 0)

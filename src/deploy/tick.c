@@ -131,11 +131,12 @@ static int purge_agents_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 /* One that cannot be moved must not stop the others: it is tried again at the next tick. */
-static bool failed(int rc, const char *what, const char *id, struct err *e)
+static bool failed(struct app *app, int rc, const char *what, const char *id, struct err *e)
 {
 	if (rc >= 0)
 		return false;
-	log_warn("deploy", "%s %s: %s", what, id, e->message);
+	if (!app_log_has(app, e))
+		log_warn("deploy", "%s %s: %s", what, id, e->message);
 	err_reset(e);
 	return true;
 }
@@ -178,19 +179,19 @@ int deploy_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct er
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < t.overdue_count; i++)
-		again |= failed(one_overdue(&t, &t.overdue[i], e), "ending deployment", t.overdue[i].id, e);
+		again |= failed(app, one_overdue(&t, &t.overdue[i], e), "ending deployment", t.overdue[i].id, e);
 	t.message = arena_printf(&a, "waited in the queue for %s", duration_text(&a, app->options.queue_expiry_us));
 	for (size_t i = 0; i < t.expired_count; i++) {
 		t.id = t.expired[i].id;
-		again |= failed(db_write(app->db, expire_fn, &t, e), "skipping deployment", t.id, e);
+		again |= failed(app, db_write(app->db, expire_fn, &t, e), "skipping deployment", t.id, e);
 		queue_wake(app, &a, t.org_id);
 	}
 	for (size_t i = 0; i < t.old_log_count; i++) {
 		t.id = t.old_logs[i].id;
-		again |= failed(db_write(app->db, remove_log_fn, &t, e), "removing the log of", t.id, e);
+		again |= failed(app, db_write(app->db, remove_log_fn, &t, e), "removing the log of", t.id, e);
 	}
 	rc = when_next(&t, again, ret_next_us, e);
 	if (rc == 0 && t.next.seen_us != DB_NULL_INT && t.next.seen_us + AGENT_FORGET_US <= now_us)
-		again |= failed(db_write(app->db, purge_agents_fn, &t, e), "forgetting agents", "", e);
+		again |= failed(app, db_write(app->db, purge_agents_fn, &t, e), "forgetting agents", "", e);
 	return rc;
 }

@@ -59,6 +59,8 @@ struct http_config {
 	/* Runs on a worker before the body is read. 0 lets the request in. */
 	int (*authorize)(struct request *r, struct err *e);
 	void *app; /* request_app() */
+	/* Logs an answer of 5xx, on the worker; e->code is 0 if the handler made the answer itself. NULL: a line for each. */
+	void (*failed)(const struct request *r, const struct err *e);
 	const char
 		*public_url; /* request_host(): as others see us, without a trailing slash; NULL: by the Host header */
 	const char *spool_dir; /* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */

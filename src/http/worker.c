@@ -65,7 +65,9 @@ static struct exchange *queue_pop(struct queue *q, struct worker *w)
 static void log_answer(struct exchange *x, const struct err *e)
 {
 	int status = x->response.status;
-	if (status >= 500)
+	if (status >= 500 && x->server->config.failed)
+		x->server->config.failed(&x->rq, e);
+	else if (status >= 500)
 		log_error("http", "%s %s: %s (request %s)", x->rq.method, x->rq.path,
 			  e->code ? e->message : "answered so by its handler", x->rq.id);
 	if (x->server->config.access_log)

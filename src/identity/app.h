@@ -37,8 +37,16 @@ struct app {
 	const char *public_url; /* "http://127.0.0.1:8420", no slash at the end; never NULL once requests run */
 	/* Tells the ticker that something may be due earlier than it thinks. Any thread. */
 	void (*poke)(struct app *app);
+	/* For whoever works in the background and logs what failed: true if the disk is at fault and the log has it already. Any
+	 * thread; NULL without a server. */
+	bool (*failed)(struct app *app, const struct err *why);
 	void *server; /* of server/ alone */
 };
+
+static inline bool app_log_has(struct app *app, const struct err *why)
+{
+	return app && why && app->failed && app->failed(app, why);
+}
 
 static inline struct app *app_of(const struct request *r)
 {

@@ -12,6 +12,7 @@
 #include "http/http.h"
 #include "identity/identity.h"
 #include "os/file.h"
+#include "server/storage.h"
 #include "server/ticker.h"
 #include "state/state.h"
 #include "deploy/deploy.h"
@@ -22,7 +23,8 @@
 struct server {
 	struct app app;
 	struct identity identity;
-	struct arena arena;	       /* paths and URLs, for the server's whole life */
+	struct arena arena; /* paths and URLs, for the server's whole life */
+	struct storage *storage;
 	struct ticker *_Atomic ticker; /* pokes come from every thread, also while it is being started */
 	int lock_fd;
 	bool is_empty;
@@ -41,7 +43,14 @@ static int tick_identity(struct app *app, int64_t now_us, int64_t *ret_next_us, 
 	return identity_tick(app->db, now_us, ret_next_us, e);
 }
 
+static int tick_storage(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e)
+{
+	struct server *s = app->server;
+	return storage_tick(s->storage, now_us, ret_next_us, e);
+}
+
 static const struct tick ticks[] = {
+	{ "storage", tick_storage },
 	{ "identity", tick_identity },
 	{ "state", state_tick },
 	{ "resources", state_index_tick },
@@ -58,6 +67,22 @@ static void poke(struct app *app)
 	struct ticker *t = s->ticker;
 	if (t)
 		ticker_poke(t, 0);
+}
+
+static bool failed(struct app *app, const struct err *why)
+{
+	struct server *s = app->server;
+	return storage_failed(s->storage, why);
+}
+
+static void log_failed_request(const struct request *r, const struct err *e)
+{
+	/* Whoever asks that gets the reason, and asks again soon. */
+	if (r->route && r->route->handler == readyz)
+		return;
+	if (!failed(request_app(r), e))
+		log_error("http", "%s %s: %s (request %s)", r->method, r->path,
+			  e->code ? e->message : "answered so by its handler", r->id);
 }
 
 static void poke_outbox(void *arg)
@@ -88,7 +113,7 @@ int server_ready(struct app *app, struct err *e)
 	if (atomic_load(&s->stopping))
 		return err_set(e, ERR_UNAVAILABLE, "the server is stopping");
 	int rc = db_ping(app->db, e);
-	return rc < 0 ? err_set(e, ERR_UNAVAILABLE, "the database does not answer") : 0;
+	return rc < 0 ? err_set(e, ERR_UNAVAILABLE, "the database does not answer") : storage_ready(s->storage, e);
 }
 
 static int open_directory(const char *data, struct err *e)
@@ -211,6 +236,7 @@ static int start_http(struct server *s, const struct config *config, struct err 
 		.route_count = server_route_count,
 		.authorize = server_authorize,
 		.app = &s->app,
+		.failed = log_failed_request,
 		.access_log = config->access_log,
 	};
 	return http_server_start(&http, &s->app.http, e);
@@ -221,10 +247,13 @@ static int start(struct server *s, const struct config *config, struct err *e)
 	s->app.options = config->times;
 	s->app.options.executor_path = find_executor(&s->arena);
 	s->app.poke = poke;
+	s->app.failed = failed;
 	s->app.server = s;
 	int rc = check_public_url(s, config, e);
 	if (rc == 0)
 		rc = open_storage(s, config, e);
+	if (rc == 0)
+		rc = storage_new(&s->app, &s->storage, e);
 	if (rc < 0)
 		return rc;
 	outbox_set_consumer("activity", log_activity, NULL);
@@ -315,6 +344,7 @@ void server_free(struct server *s)
 	if (s->app.http)
 		http_server_free(s->app.http);
 	outbox_set_notify(NULL, NULL);
+	storage_free(s->storage);
 	if (s->app.blobs)
 		blob_close(s->app.blobs);
 	db_close(s->app.db);

@@ -35,7 +35,8 @@ static int64_t tick_all(struct ticker *t)
 		int64_t now_us = clock_now_us();
 		int64_t room_next_us = INT64_MAX;
 		if (t->ticks[i].fn(t->app, now_us, &room_next_us, &e) < 0) {
-			log_error("ticker", "%s: %s", t->ticks[i].name, e.message);
+			if (!app_log_has(t->app, &e))
+				log_error("ticker", "%s: %s", t->ticks[i].name, e.message);
 			room_next_us = now_us + RETRY_US;
 		}
 		if (room_next_us < next_us)

@@ -192,7 +192,7 @@ static int write_rows(struct refresh *p, struct err *e)
 	}
 }
 
-/* What another try may mend: no memory, no space. What cannot be read now will not be read later either. */
+/* What another try may mend: no memory, no space. What cannot be read now from a good disk will not be read later either. */
 static bool is_lasting(int rc)
 {
 	return rc == -ERR_IO || rc == -ERR_NOT_FOUND || rc == -ERR_INTERNAL || rc == -ERR_BAD_REQUEST ||
@@ -210,7 +210,7 @@ static int try_refresh(struct refresh *p, bool last, struct err *e)
 		return -ERR_CONFLICT;
 	if (rc == 0)
 		rc = find_differences(p, e);
-	if (rc < 0 && is_lasting(rc)) {
+	if (rc < 0 && is_lasting(rc) && !app_log_has(p->app, e)) {
 		log_error("state", "the resources of stack %s are not listed anew: %s", p->stack_id,
 			  e ? e->message : "its state cannot be read");
 		err_reset(e);
@@ -266,7 +266,8 @@ int state_index_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, stru
 		struct err one = { 0 };
 		if (resource_index_refresh(app, p.rows[i].id, &one) < 0) {
 			failed = true;
-			log_warn("state", "listing the resources of stack %s: %s", p.rows[i].id, one.message);
+			if (!app_log_has(app, &one))
+				log_warn("state", "listing the resources of stack %s: %s", p.rows[i].id, one.message);
 		}
 	}
 	if (rc < 0)

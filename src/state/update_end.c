@@ -345,7 +345,8 @@ int state_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err
 		struct err one = { 0 };
 		if (update_end(app, p.rows[i].id, NULL, "failed", END_LEASE, &one) < 0) {
 			failed = true;
-			log_error("state", "update %s, whose lease has ended: %s", p.rows[i].id, one.message);
+			if (!app_log_has(app, &one))
+				log_error("state", "update %s, whose lease has ended: %s", p.rows[i].id, one.message);
 		}
 	}
 	if (rc == 0)

@@ -46,7 +46,7 @@ KINDS = {"kill": 30, "point": 25, "start": 15, "fault": 16, "first": 7, "migrate
 # Call, errno, word in the path. A failed fsync loses what it should have written, and the next one does not tell.
 FAULTS = [("write", errno.ENOSPC, ""), ("write", errno.EIO, ""), ("write", errno.ENOSPC, "/blobs/"), ("write", errno.EIO, "slipway.db-wal"),
           ("fdatasync", errno.EIO, ""), ("fdatasync", errno.EIO, "slipway.db-wal"), ("fsync", errno.EIO, ""), ("rename", errno.EIO, ""),
-          ("open", errno.EIO, "/blobs/"), ("open", errno.ENOSPC, "/tmp/"), ("mkdir", errno.ENOSPC, ""), ("truncate", errno.EIO, ""),
+          ("open", errno.EIO, "/blobs/"), ("open", errno.ENOSPC, "/blobs/tmp/"), ("mkdir", errno.ENOSPC, ""), ("truncate", errno.EIO, ""),
           ("unlink", errno.EIO, "")]
 LEASE_S = 300
 
