@@ -10,7 +10,7 @@ import urllib.parse
 
 import model
 
-LARGE = 100_000  # bytes of noise: more than fits into a row, so that the document becomes a blob
+LARGE = 600_000  # bytes of noise: more than fits into a row, so that the document becomes a blob
 PREVIEW = {"operation": "preview", "sourceContext": {"git": {"repoUrl": "https://example.invalid/x.git", "branch": "main"}}}
 SECRETS = {"type": "service", "state": {"url": "http://x", "owner": "acme", "project": "p", "stack": "s"}}
 
@@ -226,7 +226,7 @@ class Client:
 
     def value(self):
         kind = self.rng.random()
-        if kind < 0.06:
+        if kind < 0.04:
             return self.rng.randbytes(LARGE // 2).hex()
         return self.rng.randbytes(12).hex() if kind < 0.9 else {"a": [1, 2.5, None], "b": "é\u2028" * 50}
 

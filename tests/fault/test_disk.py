@@ -34,7 +34,7 @@ def document(size, name="a"):
         {"urn": f"urn:pulumi:dev::p::pulumi:index:Stash::{name}", "custom": True, "id": name, "type": "pulumi:index:Stash", "inputs": {"input": value}}]}}
 
 
-SMALL, LARGE = document(100, "small"), document(400_000, "large")  # in a row, in a blob
+SMALL, LARGE = document(100, "small"), document(800_000, "large")  # in a row, in a blob
 
 
 class Site:
