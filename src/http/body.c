@@ -195,7 +195,11 @@ int spool_inflate(struct spool *out, struct str gzip, size_t max, const char *di
 	 * does it at once and in place, two to three times as fast. What it refuses the stream decides. */
 	const unsigned char *t = (const unsigned char *)gzip.p + gzip.n - 4;
 	size_t size = t[0] | (size_t)t[1] << 8 | (size_t)t[2] << 16 | (size_t)t[3] << 24;
-	if (d && size <= max && size / DEFLATE_RATIO_MAX <= gzip.n) {
+	bool possible = size / DEFLATE_RATIO_MAX <= gzip.n;
+	/* Either it is true, or the body is damaged anyway: no need to inflate it up to the limit. */
+	if (possible && size > max)
+		return err_set(e, ERR_TOO_LARGE, "the body is larger than %zu bytes", max);
+	if (d && possible) {
 		char *p = spool_room(out, size, dir, e);
 		if (!p)
 			return e ? -(int)e->code : -ERR_IO;

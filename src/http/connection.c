@@ -207,6 +207,12 @@ int exchange_refusal(const struct exchange *x, struct err *e)
 	return err_set(e, x->refusal, "%s", x->refusal_message ? x->refusal_message : "out of memory");
 }
 
+size_t exchange_body_limit(const struct exchange *x)
+{
+	size_t row = x->rq.route ? x->rq.route->body_limit_bytes : 0, all = x->server->config.body_max_bytes;
+	return all && all < row ? all : row;
+}
+
 static void find_route(struct exchange *x)
 {
 	struct err e = { 0 };
@@ -264,7 +270,7 @@ static void read_body_headers(struct exchange *x)
 
 static enum MHD_Result read_body(struct exchange *x)
 {
-	bool wanted = !x->refusal && x->rq.route->body_limit_bytes > 0;
+	bool wanted = !x->refusal && exchange_body_limit(x) > 0;
 	x->phase = wanted ? PHASE_BODY : PHASE_DRAIN;
 	return MHD_YES;
 }
@@ -295,7 +301,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
 
 static enum MHD_Result take(struct exchange *x, const char *data, size_t *data_bytes)
 {
-	size_t n = *data_bytes, limit = x->rq.route->body_limit_bytes;
+	size_t n = *data_bytes, limit = exchange_body_limit(x);
 	if (x->spool.total_bytes > limit || n > limit - x->spool.total_bytes) {
 		struct err e = { 0 };
 		err_set(&e, ERR_TOO_LARGE, "the body is larger than %zu bytes", limit);

@@ -63,6 +63,7 @@ struct http_config {
 	void (*failed)(const struct request *r, const struct err *e);
 	const char
 		*public_url; /* request_host(): as others see us, without a trailing slash; NULL: by the Host header */
+	size_t body_max_bytes; /* no row's limit counts beyond this; 0: the rows' alone */
 	const char *spool_dir; /* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */
 	bool access_log;
 };

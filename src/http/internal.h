@@ -331,6 +331,8 @@ struct exchange *exchange_new(struct http_server *s);
 void exchange_refuse(struct exchange *x, const struct err *e);
 /* -code with *e filled, or 0 if it was not refused. */
 int exchange_refusal(const struct exchange *x, struct err *e);
+/* In bytes, after inflating too; 0: no body is expected, or there is no such route. */
+size_t exchange_body_limit(const struct exchange *x);
 void exchange_release(struct exchange *x);
 void exchanges_free(struct http_server *s);
 void *on_uri(void *server, const char *uri, struct MHD_Connection *c);

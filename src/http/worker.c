@@ -119,7 +119,7 @@ static void run_authorize(struct exchange *x)
 {
 	struct err e = { 0 };
 	int rc = authorize(x, &e);
-	size_t limit = x->rq.route ? x->rq.route->body_limit_bytes : 0;
+	size_t limit = exchange_body_limit(x);
 	bool known = x->content_length != UINT64_MAX;
 	if (rc >= 0 && known && limit > 0 && x->content_length > limit)
 		rc = err_set(&e, ERR_TOO_LARGE, "the body is larger than %zu bytes", limit);
@@ -162,8 +162,7 @@ static int prepare_body(struct exchange *x, struct err *e)
 	if (!self->inflater)
 		self->inflater = libdeflate_alloc_decompressor();
 	x->rq.body_gzip = raw;
-	return spool_inflate(&x->inflated, raw, x->rq.route->body_limit_bytes, s->spool_dir, self->inflater,
-			     &x->rq.body, e);
+	return spool_inflate(&x->inflated, raw, exchange_body_limit(x), s->spool_dir, self->inflater, &x->rq.body, e);
 }
 
 static int prepare(struct exchange *x, struct err *e)

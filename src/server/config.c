@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 
 #define SERVER (COMMAND_SERVE | COMMAND_DEV | COMMAND_CONFIG)
 #define RUNNER (COMMAND_AGENT | COMMAND_DEV | COMMAND_CONFIG)
@@ -66,6 +67,9 @@ const struct option config_options[] = {
 	       .help = "how many versions of a stack's state are kept; 0: all"),
 	OPTION(struct config, times.state_retention_us, "state-retention", OPTION_DURATION, SERVER, TIME,
 	       .help = "how long versions of a state are kept, the newest always (default: for ever)"),
+	OPTION(struct config, body_max_mib, "body-limit", OPTION_INT, SERVER, .argument = "MIB", .fallback = "512",
+	       .min = 1, .max = HTTP_DOCUMENT_BODY_BYTES / MIB,
+	       .help = "the largest state that is taken, before and after inflating, in MiB"),
 	OPTION(struct config, workers, "workers", OPTION_INT, SERVER, .argument = "N", .fallback = "0", .min = 0,
 	       .max = 1024, .help = "threads that handle requests; 0: from the number of processors"),
 	OPTION(struct config, access_log, "access-log", OPTION_BOOL, SERVER, .fallback = "false",

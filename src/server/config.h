@@ -33,6 +33,7 @@ struct config {
 	const char *data;
 	struct address listen;
 	const char *public_url; /* NULL: made from where it listens */
+	int64_t body_max_mib;	/* the largest body, above all a state */
 	int64_t workers;	/* 0: chosen from the number of cores */
 	bool access_log;
 	struct app_options times; /* executor_path is not an option */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "blob/blob.h"
 #include "crypto/crypto.h"
@@ -232,6 +233,7 @@ static int start_http(struct server *s, const struct config *config, struct err 
 		.listen_port = config->listen.port,
 		.socket_path = socket,
 		.workers = (int)config->workers,
+		.body_max_bytes = (size_t)config->body_max_mib * MIB,
 		.routes = server_routes,
 		.route_count = server_route_count,
 		.authorize = server_authorize,
