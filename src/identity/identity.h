@@ -132,6 +132,8 @@ struct identity {
 /* Loads the master key (crypto_master_load) and, when a rotation was interrupted, ends it: after the database is open. */
 int identity_keys_load(struct identity *id, const char *path, bool create, struct err *e);
 int identity_keys_settle(struct identity *id, struct err *e);
+/* ERR_IO when it is the master key of another database. */
+int identity_keys_check(struct identity *id, struct err *e);
 void identity_keys_done(struct identity *id);
 /* Between the two no rotation begins or ends. Nothing of this header that takes the keys may be called meanwhile. */
 void identity_keys_hold(struct identity *id);

@@ -140,7 +140,7 @@ static int check_fn(struct db_conn *c, void *arg, struct err *e)
 
 /* Whatever were sealed with another key from now on would be lost when the right one is back. A rotation seals all
  * organizations' keys in one transaction, so one that opens is enough; a single row that is damaged locks nobody out. */
-static int check_master(struct identity *id, struct err *e)
+int identity_keys_check(struct identity *id, struct err *e)
 {
 	_cleanup_arena_ struct arena a;
 	struct checking p = { .a = &a };
@@ -165,12 +165,11 @@ static int check_master(struct identity *id, struct err *e)
 int identity_keys_settle(struct identity *id, struct err *e)
 {
 	int64_t orgs;
-	int rc = check_master(id, e);
 	id->rotating = id->master.count > 1;
-	if (rc < 0 || !id->rotating)
-		return rc;
+	if (!id->rotating)
+		return 0;
 	pthread_rwlock_wrlock(&id->keys_lock);
-	rc = settle(id, &orgs, e);
+	int rc = settle(id, &orgs, e);
 	pthread_rwlock_unlock(&id->keys_lock);
 	if (rc == 0)
 		log_info("identity", "a rotation of the master key that was interrupted has ended: key %u",

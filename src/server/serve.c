@@ -254,6 +254,9 @@ static int start(struct server *s, const struct config *config, struct err *e)
 	int rc = check_public_url(s, config, e);
 	if (rc == 0)
 		rc = open_storage(s, config, e);
+	/* Not for a folder that is only looked at: `verify` says what is wrong with each key. */
+	if (rc == 0)
+		rc = identity_keys_check(&s->identity, e);
 	if (rc == 0)
 		rc = storage_new(&s->app, &s->storage, e);
 	if (rc < 0)

@@ -198,6 +198,7 @@ DAMAGES = {
     "resources": (lambda d, c: c.execute("UPDATE checkpoints SET resource_count = 7"), "should have 7"),
     "newest state": (lambda d, c: c.execute("UPDATE stacks SET checkpoint_id = 'lost'"), "newest state is missing"),
     "stack key": (lambda d, c: c.execute("UPDATE stacks SET data_key = x'00'"), "its key does not open"),
+    "every organization's key": (lambda d, c: c.execute("UPDATE orgs SET data_key = x'00'"), "organization acme"),
     "organization key": (lambda d, c: c.execute("UPDATE orgs SET data_key = x'00' WHERE name = 'acme'"), "organization acme"),
     "journal": (lambda d, c: c.execute("UPDATE journal_batches SET body = x'1f8b'"), "journal"),
     "events": (lambda d, c: c.execute("UPDATE event_batches SET body = x'1f8b'"), "events"),
