@@ -61,10 +61,9 @@ struct http_config {
 	void *app; /* request_app() */
 	/* Logs an answer of 5xx, on the worker; e->code is 0 if the handler made the answer itself. NULL: a line for each. */
 	void (*failed)(const struct request *r, const struct err *e);
-	const char
-		*public_url; /* request_host(): as others see us, without a trailing slash; NULL: by the Host header */
-	size_t body_max_bytes; /* no row's limit counts beyond this; 0: the rows' alone */
-	const char *spool_dir; /* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */
+	const char *public_url; /* request_origin(): as others see us, without a trailing slash; NULL: not told */
+	size_t body_max_bytes;	/* no row's limit counts beyond this; 0: the rows' alone */
+	const char *spool_dir;	/* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */
 	bool access_log;
 };
 
@@ -105,8 +104,10 @@ const char *request_header(const struct request *r, const char *name); /* any ca
 const char *request_cookie(const struct request *r, const char *name);
 const char *request_peer(const struct request *r); /* address as text, "unix" for the control socket */
 bool request_accepts_gzip(const struct request *r);
-/* scheme://host as the client sees us: from --public-url when set by the app, else Host. */
-const char *request_host(const struct request *r);
+/* The address that the client calls us by, without a trailing slash: the public URL when the Host header is its host;
+ * http://Host where there is no public URL. NULL when that is not known: the control socket, or another Host than the
+ * public URL's, which a proxy may have put there. */
+const char *request_origin(const struct request *r);
 /* Checks that the body is JSON; an empty body is ERR_BAD_REQUEST unless `may_be_empty` (then *ret is absent). */
 int request_json(struct request *r, bool may_be_empty, struct json *ret, struct err *e);
 /* request_json + fields_decode; sets Slipway-Ignored on the response; with `Prefer: handling=strict` ignored fields are

@@ -112,17 +112,19 @@ bool request_accepts_gzip(const struct request *r)
 	return accepts_gzip(request_header(r, "Accept-Encoding"));
 }
 
-const char *request_host(const struct request *r)
+const char *request_origin(const struct request *r)
 {
-	const struct http_server *s = exchange_of(r)->server;
-	if (s->config.public_url)
-		return s->config.public_url;
-	const char *host = request_header(r, "Host"), *url;
-	if (host && host_sane(host))
-		url = arena_printf(r->arena, "http://%s", host);
-	else
-		url = arena_printf(r->arena, "http://%s:%d", s->config.listen_host, s->port);
-	return url ? url : "";
+	const char *url = exchange_of(r)->server->config.public_url;
+	const char *host = request_header(r, "Host");
+	if (r->from_socket || !host || !host_sane(host))
+		return NULL;
+	if (!url)
+		return arena_printf(r->arena, "http://%s", host);
+	const char *theirs = strstr(url, "://");
+	size_t n = strlen(host);
+	if (!theirs || strncasecmp(theirs + 3, host, n) != 0 || (theirs[3 + n] != '\0' && theirs[3 + n] != '/'))
+		return NULL;
+	return url;
 }
 
 int request_json(struct request *r, bool may_be_empty, struct json *ret, struct err *e)

@@ -239,6 +239,7 @@ static int start_http(struct server *s, const struct config *config, struct err 
 		.authorize = server_authorize,
 		.app = &s->app,
 		.failed = log_failed_request,
+		.public_url = s->app.public_url, /* NULL unless it was given */
 		.access_log = config->access_log,
 	};
 	return http_server_start(&http, &s->app.http, e);

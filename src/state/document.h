@@ -20,4 +20,9 @@ int document_read(struct app *app, struct arena *a, const char *stack_id, int64_
 /* Inflates it, if need be; the text was checked when it came. */
 int document_open(struct document *d, struct arena *a, struct json *ret, struct err *e);
 
+/* The CLI asks for the secrets of a state at the address that stands in it, and only knows a token for the one that it is
+ * signed in to: `url` takes its place. Nothing happens to states without service secrets, nor, where `only_http`, to those
+ * that name an https:// address. */
+int document_set_address(struct document *d, const char *url, bool only_http, struct arena *a, struct err *e);
+
 #endif

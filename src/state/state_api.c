@@ -14,7 +14,14 @@
 static int serve(struct request *r, struct response *w, int64_t version, struct err *e)
 {
 	struct document d;
-	int rc = document_read(app_of(r), r->arena, request_access(r)->stack_id, version, &d, e);
+	const struct access *access = request_access(r);
+	int rc = document_read(app_of(r), r->arena, access->stack_id, version, &d, e);
+	/* A run calls us by the address that we gave it. Whoever else seems to call us by plain HTTP may do so through a
+	 * proxy that we were not told about: an https:// that is there stays. */
+	bool is_run = access->who.kind == PRINCIPAL_RUN;
+	const char *url = is_run ? app_of(r)->public_url : request_origin(r);
+	if (rc == 0 && url)
+		rc = document_set_address(&d, url, !is_run && str_starts_with(str_of(url), "http://"), r->arena, e);
 	if (rc < 0)
 		return rc;
 	if (d.text.p)

@@ -235,3 +235,36 @@ def test_rename_takes_the_urns_along(api, path, project):
     assert api.get(path)["stackName"] == "dev", "until a new stack has it"
     assert api.get(now)["stackName"] == "prod"
     assert "already exists" in api.refused(409, "POST", f"{now}/rename", {"newName": "dev", "newProject": project})
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_the_address_in_a_state_is_the_one_that_the_client_uses(own, stack, large):
+    """The CLI asks for secrets at the address in the state, and has a token for no other."""
+    def export(server, host):
+        answer = server.api().call("GET", f"{path_of(stack)}/export", headers={"Host": host})
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        assert body["deployment"]["resources"][0]["inputs"] == json.loads(resource_text)["inputs"]
+        return body["deployment"]["secrets_providers"]["state"]["url"]
+
+    def save(server, url, kind="service"):
+        provider = json.dumps({"type": kind, "state": {"url": url, "owner": "acme"}})
+        text = '{"version":3,"deployment":{' + MANIFEST + f',"secrets_providers": {provider},"resources":[{resource_text}]' + "}}"
+        server.api().ok("POST", f"{path_of(stack)}/import", data=gzip.compress(text.encode()), headers={"Content-Encoding": "gzip"})
+
+    filler = random.Random(1).randbytes(400_000 if large else 0).hex()
+    resource_text = odd_resource()[:-1] + ',"custom2":"' + filler + '"}'
+    server = own()
+    server.api().create_stack(stack)
+    save(server, "http://elsewhere:1")
+    assert export(server, "localhost:99") == "http://localhost:99"
+    assert export(server, "no/host") == "http://elsewhere:1"
+    save(server, "https://behind-a-proxy")
+    assert export(server, "localhost:99") == "https://behind-a-proxy"
+    save(server, "http://elsewhere:1", kind="passphrase")
+    assert export(server, "localhost:99") == "http://elsewhere:1", "not ours"
+    server.stop()
+    server = own("--public-url", "https://slipway.example.com/ci", folder=server.folder)
+    save(server, "http://elsewhere:1")
+    assert export(server, "Slipway.Example.com") == "https://slipway.example.com/ci"
+    assert export(server, "slipway.example.co") == export(server, "127.0.0.1:1") == "http://elsewhere:1", "who knows who that is"

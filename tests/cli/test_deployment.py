@@ -185,3 +185,17 @@ def test_secret_configuration_in_a_run(ready, api, stack, repo, project):
     assert "hunter2" not in log
     assert ready.outputs("--show-secrets")["hidden"] == "hunter2-in-a-run"
     assert json.dumps(ready.history()[0]["environment"]).find("Pulumi Deployments") > 0
+
+
+def test_two_addresses_of_one_server(dev, tmp_path, stack, repo, project):
+    """Signed in to localhost, deployed by a run that knows 127.0.0.1, and back: the state's secrets open for both."""
+    from helpers.pulumi import Pulumi
+    user = Pulumi(tmp_path, f"http://localhost:{dev.port}", dev.token)
+    user.write(programs.secrets(project))
+    user.run("stack", "init", stack)
+    user.run("config", "set", "--secret", "password", "hunter2-of-two")
+    user.up("--skip-preview")
+    repo.commit({**programs.secrets(project), "Pulumi.dev.yaml": (user.project / "Pulumi.dev.yaml").read_text()})
+    dev.api().run(stack, "update", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}})
+    assert user.outputs("--show-secrets")["hidden"] == "hunter2-of-two"
+    user.up("--skip-preview")

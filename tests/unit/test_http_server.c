@@ -110,7 +110,7 @@ static int h_self(struct request *r, struct response *w, struct err *e)
 	jw_object(jw);
 	response_header(w, "X-Echo", request_query(r, "a"));
 	jw_kv_string(jw, "peer", request_peer(r));
-	jw_kv_string(jw, "host", request_host(r));
+	jw_kv_string(jw, "host", request_origin(r));
 	jw_kv_string(jw, "id", r->id);
 	jw_kv_bool(jw, "socket", r->from_socket);
 	jw_kv_string(jw, "cookie", request_cookie(r, "session"));
