@@ -42,15 +42,23 @@ ABSENT = {
                      ("env", "set", "acme/p/e", "a", "b"), ("env", "run", "acme/p/e", "--", "true"), ("env", "clone", "acme/p/e", "p/f"),
                      ("env", "tag", "ls", "acme/p/e"), ("env", "version", "history", "acme/p/e"), ("env", "rotate", "acme/p/e"),
                      ("env", "diff", "acme/p/e@1", "acme/p/e@2"), ("env", "referrer", "ls", "acme/p/e"), ("env", "settings", "get", "acme/p/e"),
-                     ("env", "schedule", "ls", "acme/p/e"), ("env", "webhook", "ls", "acme/p/e")],
+                     ("env", "schedule", "ls", "acme/p/e"), ("env", "schedule", "get", "acme/p/e", "s"), ("env", "schedule", "history", "acme/p/e", "s"),
+                     ("env", "webhook", "ls", "acme/p/e"), ("env", "webhook", "get", "acme/p/e", "w"), ("env", "webhook", "ping", "acme/p/e", "w"),
+                     ("env", "webhook", "delivery", "ls", "acme/p/e", "w"), ("env", "tag", "get", "acme/p/e", "t"), ("env", "tag", "rm", "acme/p/e", "t"),
+                     ("env", "version", "rollback", "acme/p/e@1"), ("env", "version", "retract", "acme/p/e@1"), ("env", "version", "tag", "ls", "acme/p/e"),
+                     ("env", "open-request", "acme/p/e")],
     "organization": [("org", "role", "list"), ("org", "audit-log", "list"), ("org", "audit-log", "export"), ("org", "usage", "get"),
-                     ("org", "webhook", "list"), ("org", "search", "ai", "--query", "everything")],
-    "insights": [("insights", "account", "scan", "list", "account"),
+                     ("org", "webhook", "list"), ("org", "webhook", "new", "--name", "w", "--url", "http://127.0.0.1:1"), ("org", "webhook", "ping", "w"),
+                     ("org", "webhook", "edit", "w", "--url", "http://127.0.0.1:1"), ("org", "webhook", "rm", "w", "--yes"), ("org", "webhook", "delivery", "ls", "w"),
+                     ("org", "role", "rm", "r", "--yes"), ("org", "role", "edit", "r", "--name", "x"), ("org", "role", "assign", "r", "team"), ("org", "search", "ai", "--query", "everything")],
+    "insights": [("insights", "account", "scan", "list", "account"), ("insights", "account", "scan", "get", "account", "id"),
+                 ("insights", "account", "scan", "log", "account", "id"), ("insights", "account", "scan", "account"), ("neo", "resume", "task"),
                  ("insights", "resource", "get", "a:b:C::id", "--account", "x"), ("neo", "do something")],
     "registry": [("template", "publish", ".", "--name", "t", "--version", "1.0.0", "--publisher", "acme")],
     "webhooks": [("stack", "webhook", "ls"), ("stack", "webhook", "get", "w"), ("stack", "webhook", "ping", "w"),
                  ("stack", "webhook", "new", "--name", "w", "--url", "http://127.0.0.1:1"), ("stack", "webhook", "rm", "w", "--yes"),
-                 ("stack", "webhook", "delivery", "ls", "w")],
+                 ("stack", "webhook", "edit", "w", "--url", "http://127.0.0.1:1"), ("stack", "webhook", "delivery", "ls", "w"),
+                 ("stack", "webhook", "delivery", "redeliver", "w", "e")],
     "drift": [("stack", "drift", "status"), ("stack", "drift", "list")],
     "deployments": [("deployment", "get", "1"), ("deployment", "log", "1"), ("deployment", "cancel", "no-such-id", "--yes"),
                     ("deployment", "settings", "get"), ("stack", "schedule", "get", "no-such-id")],
@@ -61,7 +69,7 @@ ABSENT = {
 def test_what_is_refused(made, what):
     for arguments in ABSENT[what]:
         said = made.refused(*arguments, names="[404]", timeout=60)
-        assert "Not Found: " in said, said
+        assert "Not Found: " in said, (arguments, said)
 
 
 def test_commands_of_the_cli_alone(made, project):
@@ -78,7 +86,7 @@ def test_commands_of_the_cli_alone(made, project):
     for arguments in (("new",), ("policy", "new"), ("policy", "publish", "acme"), ("logs", "share"), ("logs", "decrypt", "no-such-file"),
                       ("config", "env", "add", "x"), ("config", "env", "init"), ("policy", "analyze"), ("stack", "schedule", "new"),
                       ("policy", "validate-config", "acme/p", "1", "--config", "no-such-file"),
-                      ("package", "remove", "acme/x@1"), ("org", "role", "new", "r", "no-such-file")):
+                      ("env", "provider", "aws-login", "oidc", "acme/p/e", "arn:aws:iam::1:role/r", "session"), ("package", "remove", "acme/x@1"), ("org", "role", "new", "r", "no-such-file")):
         assert made.run(*arguments, expect=None, timeout=60).returncode != 0
 
 

@@ -27,13 +27,12 @@ def end_all():
     started.clear()
 
 
-def record(arguments, child=None, err=""):
+def record(arguments, child=None):
     """Says which command a test ran, for the table of commands (tools/commands-table)."""
     folder = os.environ.get("SLIPWAY_TEST_RECORD")
     if folder:
         test = os.environ.get("PYTEST_CURRENT_TEST", "").split("::")
-        line = {"arguments": [str(a) for a in arguments], "exit": child.returncode if child else None, "absent": "[404]" in err,
-                "test": test[0]}
+        line = {"arguments": [str(a) for a in arguments], "exit": child.returncode if child else None, "test": test[0]}
         with open(Path(folder) / f"commands-{os.getpid()}.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -108,7 +107,7 @@ class Pulumi:
             out, err = child.communicate()
             raise AssertionError(f"pulumi {' '.join(map(str, arguments))} did not end within {timeout}s:\n{out}\n{err}")
         both = f"$ pulumi {' '.join(map(str, arguments))}\n{out}{err}"
-        record(arguments, child, err)
+        record(arguments, child)
         assert not BROKEN.search(out + err), both
         if expect is not None:
             assert child.returncode == expect, f"ended with {child.returncode}, not {expect}\n{both}"
