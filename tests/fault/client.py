@@ -226,7 +226,7 @@ class Client:
 
     def value(self):
         kind = self.rng.random()
-        if kind < 0.04:
+        if kind < 0.012:
             return self.rng.randbytes(LARGE // 2).hex()
         return self.rng.randbytes(12).hex() if kind < 0.9 else {"a": [1, 2.5, None], "b": "é\u2028" * 50}
 
