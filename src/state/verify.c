@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/limits.h"
+#include "blob/blob.h"
 #include "db/queries_verify.h"
 #include "state/deployment.h"
 #include "state/secrets.h"
@@ -26,10 +27,8 @@ void verify_at(struct verify_cursor *at, const char *id, const char *second)
 	snprintf(at->second, sizeof(at->second), "%s", second);
 }
 
-/* A page of rows behind the cursor; the fn of each kind of row fills its own list. */
 struct page {
-	struct arena *a;
-	struct verify_cursor at;
+	struct verify_page p;
 	struct verify_orgs_row *orgs;
 	struct verify_stacks_row *stacks;
 	struct verify_states_row *states;
@@ -37,46 +36,44 @@ struct page {
 	struct verify_deltas_row *deltas;
 	struct verify_events_row *events;
 	struct verify_open_row *open;
-	size_t count;
 };
 
-#define PAGE_FN(name, list, ...)                                                                       \
-	static int name##_fn(struct db_conn *c, void *arg, struct err *e)                              \
-	{                                                                                              \
-		struct page *p = arg;                                                                  \
-		struct verify_##list##_in in = { .after = p->at.id, .n = VERIFY_PAGE, ##__VA_ARGS__ }; \
-		return q_verify_##list(c, p->a, &in, &p->name, &p->count, e);                          \
+#define PAGE_FN(name, list, ...)                                                                         \
+	static int name##_fn(struct db_conn *c, void *arg, struct err *e)                                \
+	{                                                                                                \
+		struct page *p = arg;                                                                    \
+		struct verify_##list##_in in = { .after = p->p.at.id, .n = VERIFY_PAGE, ##__VA_ARGS__ }; \
+		return q_verify_##list(c, p->p.a, &in, &p->name, &p->p.count, e);                        \
 	}
 PAGE_FN(orgs, orgs)
 PAGE_FN(stacks, stacks)
 PAGE_FN(states, states)
-PAGE_FN(journals, batches, .after_id = p->at.second)
-PAGE_FN(deltas, deltas, .after_number = p->at.line)
-PAGE_FN(events, events, .after_id = p->at.second)
+PAGE_FN(journals, batches, .after_id = p->p.at.second)
+PAGE_FN(deltas, deltas, .after_number = p->p.at.line)
+PAGE_FN(events, events, .after_id = p->p.at.second)
 PAGE_FN(open, open)
 
-/* Walks all pages: `row` looks at row i of the page and moves the cursor there. */
-static int walk(struct app *app, struct verify *v, db_fn fn,
-		void (*row)(struct app *app, struct verify *v, struct page *p, size_t i), struct err *e)
+int verify_walk(struct app *app, struct verify *v, db_fn fn, verify_row_fn row, struct verify_page *page, struct err *e)
 {
-	struct page p = { .count = VERIFY_PAGE };
-	while (p.count == VERIFY_PAGE) {
+	page->at = (struct verify_cursor){ 0 };
+	do {
 		_cleanup_arena_ struct arena a;
 		arena_init(&a, 0);
-		p.a = &a;
-		int rc = db_read(app->db, fn, &p, e);
+		page->a = &a;
+		int rc = db_read(app->db, fn, page, e);
 		if (rc < 0)
 			return rc;
-		for (size_t i = 0; i < p.count; i++)
-			row(app, v, &p, i);
-	}
+		for (size_t i = 0; i < page->count; i++)
+			row(app, v, page, i);
+	} while (page->count == VERIFY_PAGE);
 	return 0;
 }
 
 /* --- one of each kind --- */
 
-static void org_row(struct app *app, struct verify *v, struct page *p, size_t i)
+static void org_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
+	struct page *p = (struct page *)page;
 	const struct verify_orgs_row *o = &p->orgs[i];
 	struct org org = { .id = o->id, .name = o->name, .data_key = o->data_key };
 	struct crypto_key key;
@@ -85,7 +82,7 @@ static void org_row(struct app *app, struct verify *v, struct page *p, size_t i)
 	if (identity_org_key(app->identity, &org, &key, &e) < 0)
 		verify_problem(v, "organization %s: its key does not open: %s", o->name, e.message);
 	crypto_wipe(&key, sizeof(key));
-	verify_at(&p->at, o->id, "");
+	verify_at(&page->at, o->id, "");
 }
 
 static int key_of(struct app *app, const struct verify_stacks_row *s, struct crypto_key *ret, struct err *e)
@@ -95,8 +92,9 @@ static int key_of(struct app *app, const struct verify_stacks_row *s, struct cry
 	return state_stack_key(app->identity, &org, &stack, ret, e);
 }
 
-static void stack_row(struct app *app, struct verify *v, struct page *p, size_t i)
+static void stack_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
+	struct page *p = (struct page *)page;
 	const struct verify_stacks_row *s = &p->stacks[i];
 	struct crypto_key key;
 	struct err e = { 0 };
@@ -107,7 +105,7 @@ static void stack_row(struct app *app, struct verify *v, struct page *p, size_t 
 	if (s->lost_state)
 		verify_problem(v, "stack %s/%s/%s: the row of its newest state is missing", s->org, s->project,
 			       s->name);
-	verify_at(&p->at, s->id, "");
+	verify_at(&page->at, s->id, "");
 }
 
 static int check_state(struct app *app, struct arena *a, const struct verify_states_row *s, struct err *e)
@@ -140,8 +138,9 @@ static int check_state(struct app *app, struct arena *a, const struct verify_sta
 	return rc;
 }
 
-static void state_row(struct app *app, struct verify *v, struct page *p, size_t i)
+static void state_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
+	struct page *p = (struct page *)page;
 	const struct verify_states_row *s = &p->states[i];
 	_cleanup_arena_ struct arena a;
 	struct err e = { 0 };
@@ -150,7 +149,7 @@ static void state_row(struct app *app, struct verify *v, struct page *p, size_t 
 	if (check_state(app, &a, s, &e) < 0)
 		verify_problem(v, "stack %s/%s/%s: the state of version %" PRId64 ": %s", s->org, s->project, s->name,
 			       s->version, e.message);
-	verify_at(&p->at, s->id, "");
+	verify_at(&page->at, s->id, "");
 }
 
 static int check_document(struct str gzip, struct err *e)
@@ -163,40 +162,59 @@ static int check_document(struct str gzip, struct err *e)
 	return rc < 0 ? rc : json_check(text, &root, e);
 }
 
-static void journal_row(struct app *app, struct verify *v, struct page *p, size_t i)
+static void journal_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
+	struct page *p = (struct page *)page;
 	const struct verify_batches_row *b = &p->journals[i];
 	struct err e = { 0 };
 	v->journals++;
 	if (check_document(b->body, &e) < 0)
 		verify_problem(v, "update %s: journal %s: %s", b->update_id, b->id, e.message);
-	verify_at(&p->at, b->update_id, b->id);
+	verify_at(&page->at, b->update_id, b->id);
 }
 
-static void delta_row(struct app *app, struct verify *v, struct page *p, size_t i)
+static void delta_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
+	struct page *p = (struct page *)page;
 	const struct verify_deltas_row *d = &p->deltas[i];
 	struct err e = { 0 };
 	v->journals++;
 	if (check_document(d->body, &e) < 0)
 		verify_problem(v, "update %s: delta %" PRId64 ": %s", d->update_id, d->sequence, e.message);
-	verify_at(&p->at, d->update_id, "");
-	p->at.line = d->sequence;
+	verify_at(&page->at, d->update_id, "");
+	page->at.line = d->sequence;
 }
 
-static void event_row(struct app *app, struct verify *v, struct page *p, size_t i)
+static void event_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
+	struct page *p = (struct page *)page;
 	const struct verify_events_row *b = &p->events[i];
 	struct err e = { 0 };
 	v->events++;
 	if (check_document(b->body, &e) < 0)
 		verify_problem(v, "update %s: events %s: %s", b->update_id, b->id, e.message);
-	verify_at(&p->at, b->update_id, b->id);
+	verify_at(&page->at, b->update_id, b->id);
+}
+
+struct still {
+	struct arena *a;
+	const char *id;
+	bool open;
+};
+
+static int still_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct still *s = arg;
+	struct update u;
+	int rc = update_find(c, s->a, s->id, &u, e);
+	s->open = rc > 0 && update_is_open(&u);
+	return rc < 0 ? rc : 0;
 }
 
 /* What a running update has saved so far becomes its state when it ends. */
-static void open_row(struct app *app, struct verify *v, struct page *p, size_t i)
+static void open_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
+	struct page *p = (struct page *)page;
 	struct update u = { .id = p->open[i].id,
 			    .stack_id = p->open[i].stack_id,
 			    .journal_version = p->open[i].journal_version,
@@ -210,25 +228,30 @@ static void open_row(struct app *app, struct verify *v, struct page *p, size_t i
 	struct err e = { 0 };
 	arena_init(&a, 0);
 	buf_init(&text, HTTP_DOCUMENT_BODY_BYTES * 2);
-	if (update_replay(app, &a, &u, &text, &resources, &batches, &e) < 0)
+	struct still still = { .a = &a, .id = u.id };
+	/* One that has ended since has taken with it what was looked for. */
+	if (update_replay(app, &a, &u, &text, &resources, &batches, &e) < 0 &&
+	    (db_read(app->db, still_fn, &still, NULL) < 0 || still.open))
 		verify_problem(v, "update %s, which is running: %s", u.id, e.message);
-	verify_at(&p->at, p->open[i].id, "");
+	verify_at(&page->at, p->open[i].id, "");
 }
 
 int state_verify(struct app *app, struct verify *v, struct err *e)
 {
-	int rc = walk(app, v, orgs_fn, org_row, e);
-	if (rc == 0)
-		rc = walk(app, v, stacks_fn, stack_row, e);
-	if (rc == 0)
-		rc = walk(app, v, states_fn, state_row, e);
-	if (rc == 0)
-		rc = walk(app, v, journals_fn, journal_row, e);
-	if (rc == 0)
-		rc = walk(app, v, deltas_fn, delta_row, e);
-	if (rc == 0)
-		rc = walk(app, v, events_fn, event_row, e);
-	if (rc == 0)
-		rc = walk(app, v, open_fn, open_row, e);
+	static const struct {
+		db_fn page;
+		verify_row_fn row;
+	} tables[] = {
+		{ orgs_fn, org_row },	      { stacks_fn, stack_row }, { states_fn, state_row },
+		{ journals_fn, journal_row }, { deltas_fn, delta_row }, { events_fn, event_row },
+		{ open_fn, open_row },
+	};
+	struct page page = { 0 };
+	int rc = 0;
+	/* A server goes on meanwhile: what the rows of a page name stays until they have been looked at. */
+	blob_hold(app->blobs);
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(tables); i++)
+		rc = verify_walk(app, v, tables[i].page, tables[i].row, &page.p, e);
+	blob_release(app->blobs);
 	return rc;
 }

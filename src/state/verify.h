@@ -26,7 +26,19 @@ struct verify_cursor {
 	int64_t step, line;
 };
 void verify_at(struct verify_cursor *at, const char *id, const char *second);
+
+/* A page of rows behind the cursor. The first member of a room's own page, which has a list for each kind of row. */
 #define VERIFY_PAGE 100
+struct verify_page {
+	struct arena *a;
+	struct verify_cursor at;
+	size_t count;
+};
+/* Looks at row i of the page, and moves the cursor there. */
+typedef void (*verify_row_fn)(struct app *app, struct verify *v, struct verify_page *page, size_t i);
+/* Walks a table: `fn` reads the page behind page->at. */
+int verify_walk(struct app *app, struct verify *v, db_fn fn, verify_row_fn row, struct verify_page *page,
+		struct err *e);
 
 /* Negative only when the looking itself failed (the database cannot be read). */
 int state_verify(struct app *app, struct verify *v, struct err *e);

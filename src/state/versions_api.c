@@ -10,6 +10,7 @@
 #include "http/http.h"
 #include "state/compare.h"
 #include "state/deployment.h"
+#include "state/document.h"
 #include "state/import.h"
 #include "state/rename.h"
 #include "state/resource.h"
@@ -91,61 +92,27 @@ int versions_api_list(struct request *r, struct response *w, struct err *e)
 	return 0;
 }
 
-/* --- one version's state --- */
-
-struct finding {
-	struct arena *a;
-	const char *stack_id;
-	int64_t version;
-	struct checkpoint checkpoint;
-	bool empty; /* nothing had ever been there */
-};
-
-static int find_fn(struct db_conn *c, void *arg, struct err *e)
-{
-	struct finding *f = arg;
-	struct update_by_version_row row;
-	int rc = q_update_by_version(c, f->a, &(struct update_by_version_in){ f->stack_id, f->version }, &row, e);
-	if (rc == 0 || (rc > 0 && streq(row.status, "in-progress")))
-		return err_set(e, ERR_NOT_FOUND, "version %" PRId64 " of the stack", f->version);
-	f->empty = rc > 0 && !row.checkpoint_id;
-	if (rc < 0 || f->empty)
-		return rc < 0 ? rc : 0;
-	rc = checkpoint_find(c, f->a, row.checkpoint_id, &f->checkpoint, e);
-	if (rc == 0)
-		return err_set(e, ERR_NOT_FOUND, "the state of version %" PRId64 " is no longer kept", f->version);
-	return rc < 0 ? rc : 0;
-}
-
-/* *ret absent: an empty state. */
-static int read_state(struct request *r, int64_t version, struct str *ret_gzip, struct str *ret_text, struct json *ret,
-		      struct err *e)
-{
-	struct finding f = { .a = r->arena, .stack_id = request_access(r)->stack_id, .version = version };
-	*ret = JSON_ABSENT;
-	int rc = db_read(app_of(r)->db, find_fn, &f, e);
-	if (rc < 0 || f.empty)
-		return rc;
-	rc = checkpoint_load(app_of(r), r->arena, &f.checkpoint, ret_gzip, e);
-	if (rc == 0)
-		rc = document_inflate(r->arena, *ret_gzip, ret_text, e);
-	return rc < 0 ? rc : json_check(*ret_text, ret, e);
-}
+/* --- compare, restore --- */
 
 int versions_api_compare(struct request *r, struct response *w, struct err *e)
 {
 	int64_t from, to;
+	const char *stack_id = request_access(r)->stack_id;
+	struct document before, after;
 	struct json old, new;
-	struct str gzip, text;
 	int rc = request_query_int(r, "from", 1, INT64_MAX, 0, &from, e);
 	if (rc == 0)
 		rc = request_query_int(r, "to", 1, INT64_MAX, 0, &to, e);
 	if (rc == 0 && (from == 0 || to == 0))
 		return err_set(e, ERR_BAD_REQUEST, "from and to must name two versions");
 	if (rc == 0)
-		rc = read_state(r, from, &gzip, &text, &old, e);
+		rc = document_read(app_of(r), r->arena, stack_id, from, &before, e);
 	if (rc == 0)
-		rc = read_state(r, to, &gzip, &text, &new, e);
+		rc = document_read(app_of(r), r->arena, stack_id, to, &after, e);
+	if (rc == 0)
+		rc = document_open(&before, r->arena, &old, e);
+	if (rc == 0)
+		rc = document_open(&after, r->arena, &new, e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
@@ -179,14 +146,17 @@ static bool names_in(const struct access *access, struct json state, struct aren
 }
 
 /* A state from before a rename comes back under the stack's present names, as the rename itself had it. */
-static int prepare_restored(struct request *r, struct json state, struct str text, struct str gzip,
-			    struct checkpoint *ret, struct err *e)
+static int prepare_restored(struct request *r, struct document *d, struct checkpoint *ret, struct err *e)
 {
 	struct rename_names names;
+	struct json state;
 	int64_t resources;
 	_cleanup_buf_ struct buf renamed;
 	buf_init(&renamed, HTTP_DOCUMENT_BODY_BYTES * 2);
-	int rc = untyped_deployment_check(state, &resources, e);
+	int rc = document_open(d, r->arena, &state, e);
+	struct str text = d->text, gzip = d->gzip;
+	if (rc == 0)
+		rc = untyped_deployment_check(state, &resources, e);
 	if (rc == 0 && names_in(request_access(r), state, r->arena, &names) &&
 	    !(streq(names.old_project, names.project) && streq(names.old_name, names.name))) {
 		rc = rename_document(state, &names, r->arena, &renamed, e);
@@ -200,16 +170,13 @@ int versions_api_restore(struct request *r, struct response *w, struct err *e)
 {
 	const struct access *access = request_access(r);
 	int64_t version;
-	struct json state;
-	struct str gzip, text;
+	struct document document;
 	struct checkpoint checkpoint;
 	if (!str_to_int64(str_of(request_param(r, "version")), &version) || version < 1)
 		return err_set(e, ERR_BAD_REQUEST, "version: must be an integer of at least 1");
-	int rc = read_state(r, version, &gzip, &text, &state, e);
-	if (rc == 0 && !state.p)
-		return err_set(e, ERR_BAD_REQUEST, "version %" PRId64 " has no state that could be restored", version);
+	int rc = document_read(app_of(r), r->arena, access->stack_id, version, &document, e);
 	if (rc == 0)
-		rc = prepare_restored(r, state, text, gzip, &checkpoint, e);
+		rc = prepare_restored(r, &document, &checkpoint, e);
 	if (rc < 0)
 		return rc;
 	struct import n = { .stack_id = access->stack_id,

@@ -104,6 +104,7 @@ def test_backups_under_load(site, own, tmp_path):
     try:
         for n in range(4):
             admin(data(server), "backup", tmp_path / f"b{n}")
+            assert admin(data(server), "verify").stdout == "", "what is replaced meanwhile is no damage"
     finally:
         stop.set()
         for w in workers:
@@ -132,6 +133,7 @@ def test_backups_during_rotations(site, tmp_path):
     try:
         for n in range(8):
             admin(data(server), "backup", tmp_path / f"b{n}")
+            assert admin(data(server), "verify").stdout == "", "what is replaced meanwhile is no damage"
     finally:
         stop.set()
         rotating.join()
@@ -154,6 +156,20 @@ def test_a_damaged_backup_leaves_nothing(site, tmp_path, damage, words):
     (tmp_path / "bad").write_bytes(damage((tmp_path / "b").read_bytes()))
     assert words in admin(tmp_path / "new", "restore", tmp_path / "bad", expect=1).stderr
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "blobs/../../../evil", "blobs/ab/cd/" + "e" * 64, "slipway.sock", "blobs/" + "a" * 70])
+def test_an_archive_cannot_write_elsewhere(site, tmp_path, name):
+    """Whole headers, right sums: what does not belong into a data folder is refused by its name."""
+    server, _, _ = site
+    admin(data(server), "backup", tmp_path / "b")
+    with tarfile.open(tmp_path / "b") as good, tarfile.open(tmp_path / "bad", "w", format=tarfile.USTAR_FORMAT) as bad:
+        for member in good.getmembers():
+            content = good.extractfile(member)
+            member.name = name if member.name == "master.key" else member.name
+            bad.addfile(member, content)
+    assert "does not belong there" in admin(tmp_path / "new" / "data", "restore", tmp_path / "bad", expect=1).stderr
+    assert not (tmp_path / "evil").exists() and not (tmp_path / "new" / "data").exists()
 
 
 def test_restore_overwrites_nothing(site, tmp_path):
