@@ -28,7 +28,9 @@ def test_the_one_who_presses_the_button(own, agent, tmp_path, repo):
     clerk = Pulumi(tmp_path, org.server.url, org.deploy.token)
     clerk.write(programs.stash("shop"))
     done = clerk.run("deployment", "run", "update", "--stack", STACK, "--suppress-stream-logs=false")
-    assert org.boss.get(org.stack + "/deployments")["deployments"][0]["status"] == "succeeded", done.stdout
+    # The CLI follows the update's events, whose end is a moment before that of the deployment.
+    made = org.boss.get(org.stack + "/deployments")["deployments"][0]
+    assert org.boss.wait_status(STACK, made["id"])["status"] == "succeeded", done.stdout
     assert "plain-value" not in done.stdout
     assert "stack-write" in clerk.run("deployment", "run", "update", "--stack", STACK, "--git-branch", "other", expect=None).stderr
     refused = clerk.run("up", "--stack", STACK, "--yes", expect=None)
