@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "deploy/job.h"
+#include "deploy/log_follow.h"
 #include "deploy/queue.h"
 
 /* A cancelled runner that does not even send its heartbeat is given up after this. */
@@ -159,6 +160,8 @@ struct ending {
 	int64_t now_us;
 	bool over;
 	const char *org_id;
+	struct deployment_superseded_row *superseded; /* skipped with it */
+	size_t superseded_count;
 };
 
 static int begin_ending_fn(struct db_conn *c, void *arg, struct err *e)
@@ -193,12 +196,10 @@ static int begin_ending_fn(struct db_conn *c, void *arg, struct err *e)
 static int skip_superseded(struct db_conn *c, struct ending *n, const char *stack_id, struct err *e)
 {
 	struct deployment_superseded_in in = { .stack_id = stack_id };
-	struct deployment_superseded_row *rows;
-	size_t count;
-	int rc = q_deployment_superseded(c, n->arena, &in, &rows, &count, e);
-	for (size_t i = 0; rc >= 0 && i < count; i++) {
+	int rc = q_deployment_superseded(c, n->arena, &in, &n->superseded, &n->superseded_count, e);
+	for (size_t i = 0; rc >= 0 && i < n->superseded_count; i++) {
 		struct deployment_get_row d;
-		rc = get(c, n->arena, rows[i].id, &d, e);
+		rc = get(c, n->arena, n->superseded[i].id, &d, e);
 		if (rc > 0)
 			rc = deployment_skip(c, n->arena, &d, "a newer deployment of the same operation is waiting",
 					     n->now_us, e);
@@ -211,6 +212,7 @@ static int finish_ending_fn(struct db_conn *c, void *arg, struct err *e)
 	struct ending *n = arg;
 	struct deployment_get_row d;
 	int rc = get(c, n->arena, n->id, &d, e);
+	n->superseded_count = 0;
 	if (rc <= 0 || deployment_is_over(d.status))
 		return rc < 0 ? rc : 0;
 	enum deployment_status to = deployment_status_parse(d.ending_status);
@@ -247,6 +249,9 @@ int deployment_end(struct app *app, struct arena *a, const char *id, int64_t att
 	if (rc < 0)
 		return rc;
 	job_wake(app, a, id);
+	log_changed(app, a, id);
+	for (size_t i = 0; i < n.superseded_count; i++)
+		log_changed(app, a, n.superseded[i].id);
 	queue_wake(app, a, n.org_id);
 	if (app->poke)
 		app->poke(app);
@@ -281,6 +286,7 @@ int deployment_give_back(struct app *app, struct arena *a, const char *id, int64
 	rc = db_write(app->db, give_back_fn, &n, e);
 	if (rc < 0 || n.over)
 		return rc;
+	log_changed(app, a, id);
 	queue_wake(app, a, n.org_id);
 	return 0;
 }
@@ -337,6 +343,7 @@ int deployment_cancel(struct app *app, struct arena *a, const char *id, const ch
 	if (k.end)
 		return deployment_end(app, a, id, k.attempt, DEPLOYMENT_FAILED, k.message, e);
 	job_wake(app, a, id);
+	log_changed(app, a, id);
 	queue_wake(app, a, k.org_id);
 	if (app->poke)
 		app->poke(app);

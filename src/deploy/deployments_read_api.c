@@ -1,10 +1,9 @@
-/* What shows deployments: list, get, updates, logs (features §3.6, cli-protocol §4.3). */
+/* What shows deployments: list, get, updates (features §3.6, cli-protocol §4.3). */
 #include <inttypes.h>
 
 #include "base/clock.h"
 #include "base/id.h"
 #include "deploy/deployments_api.h"
-#include "deploy/log_store.h"
 #include "deploy/secrets.h"
 #include "deploy/waiting.h"
 
@@ -13,8 +12,6 @@
 
 #define PAGE_SIZE_DEFAULT 10
 #define PAGE_SIZE_MAX 100
-#define LOG_COUNT_DEFAULT 100
-#define LOG_COUNT_MAX 499
 
 /* One deployment with everything that an answer shows of it. */
 struct shown {
@@ -488,86 +485,4 @@ int deploy_list_stack(struct request *r, struct response *w, struct err *e)
 int deploy_list_org(struct request *r, struct response *w, struct err *e)
 {
 	return list(r, w, NULL, e);
-}
-
-/* --- logs --- */
-
-static void put_lines(struct json_writer *j, struct arena *a, const struct log_page *page)
-{
-	jw_key(j, "lines");
-	jw_array(j);
-	for (size_t i = 0; i < page->count; i++) {
-		const struct log_item *item = &page->items[i];
-		jw_object(j);
-		if (item->header) {
-			jw_kv_string(j, "header", item->header);
-		} else {
-			jw_kv_string(j, "timestamp", clock_rfc3339(a, item->t_us));
-			jw_kv_raw(j, "line", item->text);
-		}
-		jw_object_end(j);
-	}
-	jw_array_end(j);
-}
-
-static int query_count(struct request *r, int64_t fallback, int64_t *ret, struct err *e)
-{
-	const char *text = request_query(r, "count");
-	*ret = fallback;
-	if (text && (!str_to_int64(str_of(text), ret) || *ret < 1 || *ret > LOG_COUNT_MAX))
-		return err_set(e, ERR_BAD_REQUEST, "Count must be less than 500 and more than 0");
-	return 0;
-}
-
-static int step_log(struct request *r, struct response *w, const char *id, struct err *e)
-{
-	int64_t job, step, offset, count;
-	struct log_page page;
-	int rc = request_query_int(r, "job", 0, INT32_MAX, 0, &job, e);
-	if (rc == 0)
-		rc = request_query_int(r, "step", 0, INT32_MAX, 0, &step, e);
-	if (rc == 0)
-		rc = request_query_int(r, "offset", 0, INT64_C(1) << 40, 0, &offset, e);
-	if (rc == 0)
-		rc = query_count(r, LOG_COUNT_DEFAULT, &count, e);
-	if (rc == 0 && job != 0)
-		return err_set(e, ERR_NOT_FOUND, "job %" PRId64, job);
-	if (rc == 0)
-		rc = log_read_step(app_of(r), r->arena, id, step, offset, count, &page, e);
-	if (rc < 0)
-		return rc;
-	struct json_writer *j = response_json(w);
-	jw_object(j);
-	jw_kv_string(j, "__type", "DeploymentLogsStep");
-	jw_kv_string(j, "name", page.step_name);
-	put_lines(j, r->arena, &page);
-	if (page.next_offset != DB_NULL_INT)
-		jw_kv_int(j, "nextOffset", page.next_offset);
-	jw_object_end(j);
-	return 0;
-}
-
-int deploy_logs(struct request *r, struct response *w, struct err *e)
-{
-	const char *id;
-	int64_t count;
-	struct log_page page;
-	int rc = deploy_find(r, &id, e);
-	if (rc < 0)
-		return rc;
-	if (request_query(r, "job") || request_query(r, "step"))
-		return step_log(r, w, id, e);
-	rc = query_count(r, 0, &count, e);
-	if (rc == 0)
-		rc = log_read_stream(app_of(r), r->arena, id, request_query(r, "continuationToken"), count, &page, e);
-	if (rc < 0)
-		return rc;
-	struct json_writer *j = response_json(w);
-	jw_object(j);
-	jw_kv_string(j, "__type", "DeploymentLogs");
-	put_lines(j, r->arena, &page);
-	if (page.next_token)
-		jw_kv_string(j, "nextToken", page.next_token);
-	jw_object_end(j);
-	return 0;
 }

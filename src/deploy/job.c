@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "deploy/log_follow.h"
 
 /* The first report of a step matters at once, everything else may extend the lease a little late. */
 #define LEASE_SLACK_US (5 * US_PER_S)
@@ -181,5 +182,6 @@ int job_step(struct app *app, struct arena *a, const char *deployment_id, int64_
 		return rc;
 	if (s.started && app->poke)
 		app->poke(app); /* there is a deadline now */
+	log_changed(app, a, deployment_id);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/mask.h"
 #include "deploy/job.h"
+#include "deploy/log_follow.h"
 #include "deploy/log_store.h"
 #include "deploy/mask_tokens.h"
 #include "deploy/secrets.h"
@@ -200,6 +201,8 @@ int log_append(struct app *app, struct arena *a, const char *deployment_id, int6
 			rc = db_write(app->db, append_fn, &p, e);
 		if (rc == 0 && !p.moved) {
 			int64_t next = offset + (int64_t)p.count;
+			if (p.body.p)
+				log_changed(app, a, deployment_id);
 			*ret_next = p.first > next ? p.first : next;
 			return 0;
 		}

@@ -212,6 +212,20 @@ static int is_told(struct db_conn *c, struct reading *r, bool *ret, struct err *
 	return 0;
 }
 
+/* Every token that was given out names a place that exists, and places do not go away. */
+static bool is_a_place(const struct reading *r)
+{
+	size_t step = (size_t)r->from_step;
+	if (step >= r->step_count)
+		return step == r->step_count && r->from_offset == 0;
+	return r->from_offset <= r->steps[step].line_count + 1;
+}
+
+static int bad_token(struct err *e)
+{
+	return err_set(e, ERR_BAD_REQUEST, "continuationToken: is not one of this log");
+}
+
 static int stream_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct reading *r = arg;
@@ -222,6 +236,8 @@ static int stream_fn(struct db_conn *c, void *arg, struct err *e)
 	int rc = load(c, r, e);
 	if (rc < 0)
 		return rc;
+	if (!is_a_place(r))
+		return bad_token(e);
 	bool over = deployment_is_over(r->d.status), wait = false;
 	while (!full(r) && (size_t)r->step < r->step_count) {
 		rc = read_one_step(c, r, over, &wait, e);
@@ -269,7 +285,7 @@ int log_read_stream(struct app *app, struct arena *a, const char *deployment_id,
 			     .max_lines = max_lines > 0 && max_lines < PAGE_LINES ? max_lines : PAGE_LINES,
 			     .page = &page };
 	if (token && token[0] && !parse_token(token, &r.from_step, &r.from_offset))
-		return err_set(e, ERR_BAD_REQUEST, "continuationToken: is not one of this log");
+		return bad_token(e);
 	int rc = db_read(app->db, stream_fn, &r, e);
 	if (rc < 0)
 		return rc;

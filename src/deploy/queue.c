@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "deploy/log_follow.h"
 
 const char *queue_key(struct arena *a, const char *pool_id)
 {
@@ -221,6 +222,7 @@ int queue_claim(struct app *app, struct arena *a, const char *pool_id, const cha
 		return rc < 0 ? rc : 0;
 	if (app->poke)
 		app->poke(app);
+	log_changed(app, a, k.d.id);
 	*ret = (struct claim){
 		.deployment_id = k.d.id, .org_id = k.d.org_id, .attempt = k.d.attempt, .runner_token = token
 	};

@@ -16,7 +16,6 @@
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
 
-#define POLL_WAIT_MAX_S 60
 /* Who does not wait polls; who does may come again at once. */
 #define RETRY_AFTER_POLLING "5"
 #define RETRY_AFTER_WAITING "0"
@@ -70,19 +69,6 @@ static const char *short_header(struct request *r, const char *name)
 	return !v ? "" : arena_strndup(r->arena, v, strnlen(v, AGENT_TEXT_MAX));
 }
 
-/* RFC 7240: "wait=30" among other preferences. */
-static int64_t prefer_wait_s(const struct request *r)
-{
-	struct str rest = str_of(request_header(r, "Prefer"));
-	while (rest.p) {
-		struct str one = str_trim(str_cut(rest, ',', &rest));
-		int64_t s;
-		if (str_starts_with(one, "wait=") && str_to_int64((struct str){ one.p + 5, one.n - 5 }, &s) && s > 0)
-			return s < POLL_WAIT_MAX_S ? s : POLL_WAIT_MAX_S;
-	}
-	return 0;
-}
-
 static void read_agent(struct request *r, struct agent_info *g)
 {
 	int64_t pid;
@@ -126,7 +112,7 @@ static int answer_claim(struct request *r, struct response *w, const struct clai
 int runner_poll(struct request *r, struct response *w, struct err *e)
 {
 	const struct principal *who = &request_access(r)->who;
-	int64_t wait_s = prefer_wait_s(r);
+	int64_t wait_s = request_wait_s(r, 0);
 	const char *key = queue_key(r->arena, who->pool_id);
 	struct agent_info agent;
 	struct claim claim;
@@ -265,7 +251,7 @@ int runner_heartbeat(struct request *r, struct response *w, struct err *e)
 	bool cancel = false;
 	const char *status = NULL;
 	const char *id = request_param(r, "deploymentId"), *key = job_key(r->arena, id);
-	int64_t wait_s = prefer_wait_s(r);
+	int64_t wait_s = request_wait_s(r, 0);
 	if (!key)
 		return err_nomem(e);
 	int rc = decode(r, w, runner_attempt_fields, &b, e);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "deploy/job.h"
+#include "deploy/log_follow.h"
 #include "deploy/pool.h"
 #include "deploy/queue.h"
 
@@ -185,6 +186,7 @@ int deploy_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct er
 		t.id = t.expired[i].id;
 		again |= failed(app, db_write(app->db, expire_fn, &t, e), "skipping deployment", t.id, e);
 		queue_wake(app, &a, t.org_id);
+		log_changed(app, &a, t.id);
 	}
 	for (size_t i = 0; i < t.old_log_count; i++) {
 		t.id = t.old_logs[i].id;

@@ -2,6 +2,7 @@
  * What the rooms above may see of a deployment (deploy.h).
  */
 #include "base/limits.h"
+#include "deploy/log_follow.h"
 #include "deploy/log_store.h"
 
 #define VIEW_LOG_BYTES (2 * MIB)
@@ -181,4 +182,5 @@ static int is_deploying(struct db_conn *c, const char *stack_id, bool *ret, stru
 void deploy_init(void)
 {
 	state_stack_is_deploying = is_deploying;
+	state_deployment_update_started = log_changed;
 }

@@ -31,6 +31,9 @@ struct request;
 struct response;
 struct response_stream;
 
+/* No client is held longer, whatever it prefers: proxies give up on an answer after a minute or so. */
+#define HTTP_WAIT_MAX_S 60
+
 /* Returned by a handler that parked its request. */
 #define HTTP_PARKED 1
 
@@ -104,6 +107,9 @@ const char *request_header(const struct request *r, const char *name); /* any ca
 const char *request_cookie(const struct request *r, const char *name);
 const char *request_peer(const struct request *r); /* address as text, "unix" for the control socket */
 bool request_accepts_gzip(const struct request *r);
+/* "Prefer: wait=N" (RFC 7240): how many seconds the client wants the answer to be held, at most HTTP_WAIT_MAX_S;
+ * fallback if it says nothing. */
+int64_t request_wait_s(const struct request *r, int64_t fallback_s);
 /* The address that the client calls us by, without a trailing slash: the public URL when the Host header is its host;
  * http://Host where there is no public URL. NULL when that is not known: the control socket, or another Host than the
  * public URL's, which a proxy may have put there. */

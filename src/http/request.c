@@ -112,6 +112,18 @@ bool request_accepts_gzip(const struct request *r)
 	return accepts_gzip(request_header(r, "Accept-Encoding"));
 }
 
+int64_t request_wait_s(const struct request *r, int64_t fallback_s)
+{
+	struct str rest = str_of(request_header(r, "Prefer"));
+	while (rest.p) {
+		struct str one = str_trim(str_cut(rest, ',', &rest));
+		int64_t s;
+		if (str_starts_with(one, "wait=") && str_to_int64((struct str){ one.p + 5, one.n - 5 }, &s) && s >= 0)
+			return s < HTTP_WAIT_MAX_S ? s : HTTP_WAIT_MAX_S;
+	}
+	return fallback_s;
+}
+
 const char *request_origin(const struct request *r)
 {
 	const char *url = exchange_of(r)->server->config.public_url;

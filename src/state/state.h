@@ -67,6 +67,8 @@ int state_abandon_deployment_updates(struct app *app, const char *deployment_id,
 int state_stack_forget(struct db_conn *c, const char *stack_id, struct err *e);
 /* Set by deploy/: whether the stack has a deployment that is accepted or running (then a delete leaves a tombstone). */
 extern int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
+/* Set by deploy/: an update of that deployment has been started (its log may go on now). On a worker, after the commit. */
+extern void (*state_deployment_update_started)(struct app *app, struct arena *a, const char *deployment_id);
 
 /* Removes states of versions that are no longer kept. */
 int state_retention_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);

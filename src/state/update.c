@@ -15,6 +15,8 @@ static int64_t lease_us(const struct app *app)
 	return app->options.lease_us > 0 ? app->options.lease_us : LEASE_DEFAULT_US;
 }
 
+void (*state_deployment_update_started)(struct app *app, struct arena *a, const char *deployment_id);
+
 /* --- reading --- */
 
 int update_find(struct db_conn *c, struct arena *a, const char *id, struct update *ret, struct err *e)
@@ -127,6 +129,7 @@ struct lease {
 	int64_t duration_us;
 	struct str token_hash;
 	const char *token_id;
+	const char *deployment_id; /* of the update; NULL */
 	struct started *ret;
 };
 
@@ -182,6 +185,7 @@ static int start_fn(struct db_conn *c, void *arg, struct err *e)
 	int rc = update_get(c, p->a, p->id, p->stack_id, &u, e);
 	if (rc < 0)
 		return rc;
+	p->deployment_id = u.deployment_id;
 	if (!streq(u.status, "not-started"))
 		return err_set(e, ERR_CONFLICT, "The update has already been started.");
 	rc = state_stack_by_id(c, p->a, u.stack_id, &s, e);
@@ -231,6 +235,8 @@ int update_start(struct app *app, struct arena *a, const char *stack_id, const c
 	}
 	if (rc == 0 && app->poke)
 		app->poke(app);
+	if (rc == 0 && p.deployment_id && state_deployment_update_started)
+		state_deployment_update_started(app, a, p.deployment_id);
 	return rc;
 }
 

@@ -187,7 +187,7 @@ def test_token_stays_while_there_is_nothing_new(api, stack, ready):
     wait_until(lambda: "ready-to-wait\n" in api.log(stack, made["id"]), 60, "the command's line")
     token = None
     while True:
-        answer = api.get(f"{ready}/deployments/{made['id']}/logs" + (f"?continuationToken={token}" if token else ""))
+        answer = api.get(f"{ready}/deployments/{made['id']}/logs" + (f"?continuationToken={token}" if token else ""), headers={"Prefer": "wait=0"})
         assert answer.get("nextToken"), "a running deployment's log has not ended"
         if answer["nextToken"] == token:
             break

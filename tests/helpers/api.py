@@ -85,7 +85,7 @@ class Api:
         lines, token = [], None
         for _ in range(2000):
             query = f"?continuationToken={urllib.parse.quote(token)}" if token else ""
-            answer = self.get(f"{path_of(stack)}/deployments/{id}/logs{query}")
+            answer = self.get(f"{path_of(stack)}/deployments/{id}/logs{query}", headers={"Prefer": "wait=0"})
             lines += answer.get("lines") or []
             following = answer.get("nextToken")
             if not following or (following == token):
