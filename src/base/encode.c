@@ -231,3 +231,17 @@ bool url_unescape(struct arena *a, struct str s, bool plus_is_blank, struct str 
 	*ret = (struct str){ out, n };
 	return true;
 }
+
+/* RFC 6901: '~' and '/' within a name are escaped. */
+void json_pointer_add(struct buf *b, struct str name)
+{
+	buf_addc(b, '/');
+	for (size_t i = 0; i < name.n; i++) {
+		if (name.p[i] == '~')
+			buf_adds(b, "~0");
+		else if (name.p[i] == '/')
+			buf_adds(b, "~1");
+		else
+			buf_addc(b, name.p[i]);
+	}
+}

@@ -23,5 +23,7 @@ bool hex_decode(struct arena *a, struct str text, struct str *ret_bytes);
 void url_escape(struct buf *b, struct str s);
 /* Resolves %XX (and '+' as a blank when plus_is_blank); false on a broken escape or an escaped NUL. */
 bool url_unescape(struct arena *a, struct str s, bool plus_is_blank, struct str *ret);
+/* Appends "/name" to a JSON pointer. */
+void json_pointer_add(struct buf *b, struct str name);
 
 #endif

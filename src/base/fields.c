@@ -25,22 +25,12 @@ struct decoder {
 	struct err *err;
 };
 
-/* RFC 6901: '~' and '/' within a name are escaped. */
 static void add_pointer(struct buf *b, const struct place *at)
 {
 	if (!at->parent)
 		return;
 	add_pointer(b, at->parent);
-	buf_addc(b, '/');
-	for (size_t i = 0; i < at->name.n; i++) {
-		char c = at->name.p[i];
-		if (c == '~')
-			buf_adds(b, "~0");
-		else if (c == '/')
-			buf_adds(b, "~1");
-		else
-			buf_addc(b, c);
-	}
+	json_pointer_add(b, at->name);
 }
 
 static int fail(const struct decoder *d, const struct place *at, const char *fmt, ...)
