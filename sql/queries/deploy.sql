@@ -69,8 +69,9 @@ SELECT (SELECT COUNT(*) FROM deployment_settings s WHERE s.pool_id = :id) AS sta
 		AND (d.pool_id = :id OR d.agent_pool_id = :id)) AS waiting;
 
 -- name: pool_forget_settings :exec
+-- Behind settings_version_poolless, which has written the new version.
 -- in: id text
-UPDATE deployment_settings SET pool_id = NULL WHERE pool_id = :id;
+UPDATE deployment_settings SET pool_id = NULL, version = version + 1 WHERE pool_id = :id;
 
 -- name: pool_forget_queue :exec
 -- in: id text

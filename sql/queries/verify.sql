@@ -52,6 +52,12 @@ WHERE status = 'in-progress' AND dry_run = 0 AND id > :after ORDER BY id LIMIT C
 -- out: stack_id text, document text
 SELECT stack_id, document FROM deployment_settings WHERE stack_id > :after ORDER BY stack_id LIMIT COALESCE(:n, 0);
 
+-- name: verify_settings_versions :many
+-- in: after text, after_version int, n int
+-- out: stack_id text, version int, document text?
+SELECT stack_id, version, document FROM settings_versions WHERE (stack_id, version) > (:after, :after_version)
+ORDER BY stack_id, version LIMIT COALESCE(:n, 0);
+
 -- name: verify_deployments :many
 -- in: after text, n int
 -- out: id text, stack_id text, settings text

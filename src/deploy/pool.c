@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "deploy/queue.h"
+#include "deploy/settings_history.h"
 
 struct pool_op {
 	struct arena *arena;
@@ -12,6 +13,7 @@ struct pool_op {
 	const char *description;
 	bool make_default;
 	bool force;
+	const struct principal *who;
 	struct str token_hash;
 	const char *token_id;
 	int64_t now_us;
@@ -154,7 +156,9 @@ static int remove_fn(struct db_conn *c, void *arg, struct err *e)
 	struct pool_forget_queue_in queue = { .id = p->id };
 	struct pool_forget_default_in def = { .id = p->id };
 	struct pool_delete_in del = { .id = p->id, .org_id = p->org_id };
-	rc = q_pool_forget_settings(c, &settings, e);
+	rc = settings_versions_without_pool(c, p->id, p->who, p->now_us, e);
+	if (rc >= 0)
+		rc = q_pool_forget_settings(c, &settings, e);
 	if (rc >= 0)
 		rc = q_pool_forget_queue(c, &queue, e);
 	if (rc >= 0)
@@ -166,12 +170,18 @@ static int remove_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-int pool_remove(struct app *app, struct arena *a, const char *org_id, const char *pool_id, bool force, struct err *e)
+int pool_remove(struct app *app, struct arena *a, const struct access *access, const char *pool_id, bool force,
+		struct err *e)
 {
-	struct pool_op p = { .arena = a, .id = pool_id, .org_id = org_id, .force = force };
+	struct pool_op p = { .arena = a,
+			     .id = pool_id,
+			     .org_id = access->org.id,
+			     .force = force,
+			     .who = &access->who,
+			     .now_us = clock_now_us() };
 	int rc = db_write(app->db, remove_fn, &p, e);
 	if (rc < 0)
 		return rc;
-	queue_wake(app, a, org_id);
+	queue_wake(app, a, p.org_id);
 	return 0;
 }

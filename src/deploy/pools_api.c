@@ -181,7 +181,7 @@ int pools_delete(struct request *r, struct response *w, struct err *e)
 	bool force;
 	int rc = request_query_bool(r, "force", false, &force, e);
 	if (rc == 0)
-		rc = pool_remove(app_of(r), r->arena, request_access(r)->org.id, request_param(r, "poolId"), force, e);
+		rc = pool_remove(app_of(r), r->arena, request_access(r), request_param(r, "poolId"), force, e);
 	if (rc < 0)
 		return rc;
 	response_empty(w, 204);

@@ -88,38 +88,50 @@ int secret_open(const struct secrets_key *k, struct json v, struct arena *a, str
 	return secret_open_text(k, s, a, ret, e);
 }
 
-void secrets_write_redacted(struct json_writer *w, struct json v, struct arena *a)
+static void write_secret(struct json_writer *w, struct json ciphertext)
+{
+	jw_object(w);
+	jw_kv_string(w, "secret", SECRET_MARKER);
+	if (ciphertext.p)
+		jw_kv_raw(w, "ciphertext", ciphertext);
+	jw_object_end(w);
+}
+
+void secrets_write_hidden(struct json_writer *w, struct json v, struct json newer, struct arena *a)
 {
 	struct json key, item;
 	struct str name;
 	struct json_iter it;
+	if (secret_is_leaf(v) || (secret_is_leaf(newer) && json_type(v) == JSON_STRING)) {
+		write_secret(w, secret_is_leaf(v) ? json_get(v, SECRET_LEAF) : JSON_ABSENT);
+		return;
+	}
 	switch (json_type(v)) {
 	case JSON_OBJECT:
 		jw_object(w);
-		if (secret_is_leaf(v)) {
-			jw_kv_string(w, "secret", SECRET_MARKER);
-			jw_kv_raw(w, "ciphertext", json_get(v, SECRET_LEAF));
-			jw_object_end(w);
-			return;
-		}
 		json_iter_init(&it, v);
 		while (json_next(&it, &key, &item)) {
 			if (!json_string(key, a, &name)) /* out of memory: the arena says so */
 				continue;
 			jw_key_str(w, name);
-			secrets_write_redacted(w, item, a);
+			secrets_write_hidden(w, item, json_get(newer, name.p), a);
 		}
 		jw_object_end(w);
 		return;
 	case JSON_ARRAY:
 		jw_array(w);
 		json_foreach(item, v)
-			secrets_write_redacted(w, item, a);
+			secrets_write_hidden(w, item, JSON_ABSENT, a);
 		jw_array_end(w);
 		return;
 	default:
 		jw_raw(w, v);
 	}
+}
+
+void secrets_write_redacted(struct json_writer *w, struct json v, struct arena *a)
+{
+	secrets_write_hidden(w, v, JSON_ABSENT, a);
 }
 
 int secrets_collect(const struct secrets_key *k, struct json v, struct arena *a, struct secret_list *list,

@@ -36,6 +36,8 @@ int secret_open(const struct secrets_key *k, struct json v, struct arena *a, str
 
 /* Writes a stored document as clients may see it: every secret in its redacted shape. */
 void secrets_write_redacted(struct json_writer *w, struct json v, struct arena *a);
+/* The same of an older document: what is a secret in the newer one is not shown either (may be absent). */
+void secrets_write_hidden(struct json_writer *w, struct json v, struct json newer, struct arena *a);
 
 /* Every secret value of a stored document, opened: what has to be masked in a log. */
 struct secret_list {

@@ -4,6 +4,7 @@
 #include "deploy/deployment.h"
 #include "deploy/pool.h"
 #include "deploy/settings.h"
+#include "deploy/settings_history.h"
 
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
@@ -26,26 +27,11 @@ static int saved_fn(struct db_conn *c, void *arg, struct err *e)
 
 static int answer(struct request *r, struct response *w, const struct settings_get_row *row, struct err *e)
 {
-	struct json document, key, value;
-	struct json_iter it;
-	struct str name;
-	int rc = json_check(str_of(row->document), &document, e);
+	struct settings_shown shown = { .version = row->version, .pool_id = row->pool_id, .source = row->source };
+	int rc = json_check(str_of(row->document), &shown.document, e);
 	if (rc < 0)
 		return rc;
-	struct json_writer *j = response_json(w);
-	jw_object(j);
-	jw_kv_int(j, "version", row->version);
-	json_iter_init(&it, document);
-	while (json_next(&it, &key, &value)) {
-		if (!json_string(key, r->arena, &name))
-			return err_nomem(e);
-		jw_key_str(j, name);
-		secrets_write_redacted(j, value, r->arena);
-	}
-	if (row->pool_id)
-		jw_kv_string(j, "agentPoolID", row->pool_id);
-	jw_kv_string(j, "source", row->source);
-	jw_object_end(j);
+	settings_show(response_json(w), &shown, r->arena);
 	return arena_failed(r->arena) ? err_nomem(e) : 0;
 }
 
@@ -66,8 +52,8 @@ struct save {
 	struct json in;
 	const struct secrets_key *key;
 	bool replace;
+	const struct access *access;
 	const char *source;
-	const char *user_id;
 	struct settings_input input;
 	int64_t base_version; /* of what the input was read against; 0: there was nothing */
 	int64_t now_us;
@@ -96,16 +82,25 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc < 0)
 		return rc;
 	const char *kept_pool = s->base_version && !s->replace ? old.pool_id : NULL;
+	int64_t version;
+	rc = settings_version_next(c, s->arena, s->stack_id, &version, e);
+	if (rc < 0)
+		return rc;
 	struct settings_put_in put = { .stack_id = s->stack_id,
-				       .version = s->base_version + 1,
+				       .version = version,
 				       .document = merged.p, /* NUL-terminated by settings_merge */
 				       .pool_id = s->input.pool == POOL_NAMED	  ? s->input.pool_id
 						  : s->input.pool == POOL_DEFAULT ? NULL
 										  : kept_pool,
 				       .source = s->source,
 				       .now_us = s->now_us,
-				       .user_id = s->user_id };
+				       .user_id = s->access->who.user_id };
+	struct settings_version kept = {
+		.version = version, .document = put.document, .pool_id = put.pool_id, .source = put.source
+	};
 	rc = q_settings_put(c, &put, e);
+	if (rc >= 0)
+		rc = settings_version_keep(c, s->stack_id, &kept, &s->access->who, s->now_us, e);
 	if (rc >= 0)
 		rc = q_settings_get(c, s->arena, &in, &s->row, e);
 	return rc < 0 ? rc : 0;
@@ -145,15 +140,20 @@ static int read_and_save(struct request *r, struct response *w, struct save *s, 
 	return rc;
 }
 
+static const char *source_of(const struct request *r)
+{
+	const char *client = request_header(r, "X-Pulumi-Source");
+	return client && streq(client, "provider") ? "provider" : "api";
+}
+
 static int save(struct request *r, struct response *w, bool replace, struct err *e)
 {
 	const struct access *access = request_access(r);
-	const char *client = request_header(r, "X-Pulumi-Source");
 	struct save s = { .arena = r->arena,
 			  .stack_id = access->stack_id,
 			  .replace = replace,
-			  .source = client && streq(client, "provider") ? "provider" : "api",
-			  .user_id = access->who.user_id,
+			  .access = access,
+			  .source = source_of(r),
 			  .now_us = clock_now_us() };
 	_cleanup_secrets_key_ struct secrets_key key;
 	int rc = request_json(r, false, &s.in, e);
@@ -175,18 +175,32 @@ int deploy_settings_replace(struct request *r, struct response *w, struct err *e
 	return save(r, w, true, e);
 }
 
+struct removal {
+	struct arena *arena;
+	const struct access *access;
+	const char *source;
+	int64_t now_us;
+};
+
 static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 {
-	struct settings_delete_in in = { .stack_id = arg };
-	int rc = q_settings_delete(c, &in, e);
+	const struct removal *d = arg;
+	const char *stack_id = d->access->stack_id;
+	struct settings_version gone = { .source = d->source };
+	int rc = settings_version_next(c, d->arena, stack_id, &gone.version, e);
+	if (rc == 0)
+		rc = q_settings_delete(c, &(struct settings_delete_in){ stack_id }, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "the stack has no deployment settings");
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : settings_version_keep(c, stack_id, &gone, &d->access->who, d->now_us, e);
 }
 
 int deploy_settings_delete(struct request *r, struct response *w, struct err *e)
 {
-	int rc = db_write(app_of(r)->db, delete_fn, (void *)(uintptr_t)request_access(r)->stack_id, e);
+	struct removal d = {
+		.arena = r->arena, .access = request_access(r), .source = source_of(r), .now_us = clock_now_us()
+	};
+	int rc = db_write(app_of(r)->db, delete_fn, &d, e);
 	if (rc < 0)
 		return rc;
 	jw_bool(response_json(w), true);

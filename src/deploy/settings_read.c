@@ -2,6 +2,7 @@
  * The reader of deployment settings as a client sends them (settings.h): walks the table of settings_fields.h, checks,
  * seals, and writes the canonical document.
  */
+#include "base/encode.h"
 #include "base/limits.h"
 #include "deploy/settings.h"
 #include "deploy/settings_fields.h"
@@ -20,19 +21,6 @@ struct reader {
 	struct buf pointer; /* of the value at hand */
 	struct err *err;
 };
-
-static void enter(struct reader *r, struct str name)
-{
-	buf_addc(&r->pointer, '/');
-	for (size_t i = 0; i < name.n; i++) {
-		if (name.p[i] == '~')
-			buf_adds(&r->pointer, "~0");
-		else if (name.p[i] == '/')
-			buf_adds(&r->pointer, "~1");
-		else
-			buf_addc(&r->pointer, name.p[i]);
-	}
-}
 
 static void leave(struct reader *r, size_t len)
 {
@@ -244,7 +232,7 @@ static int read_variables(struct reader *r, struct json v, struct json stored)
 		struct str name;
 		if (!json_string(key, r->arena, &name))
 			return err_nomem(r->err);
-		enter(r, name);
+		json_pointer_add(&r->pointer, name);
 		if (!is_variable_name(name))
 			return refuse(r, "is not a name for an environment variable");
 		if (json_get(v, name.p).p == value.p) { /* of repeated names the last one counts */
@@ -433,7 +421,7 @@ static int read_object(struct reader *r, const struct setting *table, struct jso
 		if (!json_string(key, r->arena, &name))
 			return err_nomem(r->err);
 		const struct setting *row = find_row(table, name);
-		enter(r, name);
+		json_pointer_add(&r->pointer, name);
 		if (!row) {
 			if (r->ignored)
 				ignored_fields_add(r->ignored, buf_str(&r->pointer).p);

@@ -12,6 +12,7 @@
 struct page {
 	struct verify_page p;
 	struct verify_settings_row *settings;
+	struct verify_settings_versions_row *versions;
 	struct verify_deployments_row *deployments;
 	struct verify_logs_row *logs;
 };
@@ -21,6 +22,15 @@ static int settings_fn(struct db_conn *c, void *arg, struct err *e)
 	struct page *p = arg;
 	return q_verify_settings(c, p->p.a, &(struct verify_settings_in){ p->p.at.id, VERIFY_PAGE }, &p->settings,
 				 &p->p.count, e);
+}
+
+static int versions_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct page *p = arg;
+	struct verify_settings_versions_in in = { .after = p->p.at.id,
+						  .after_version = p->p.at.line,
+						  .n = VERIFY_PAGE };
+	return q_verify_settings_versions(c, p->p.a, &in, &p->versions, &p->p.count, e);
 }
 
 static int deployments_fn(struct db_conn *c, void *arg, struct err *e)
@@ -66,6 +76,19 @@ static void settings_row(struct app *app, struct verify *v, struct verify_page *
 	verify_at(&page->at, s->stack_id, "");
 }
 
+static void version_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
+{
+	struct page *p = (struct page *)page;
+	const struct verify_settings_versions_row *s = &p->versions[i];
+	struct err e = { 0 };
+	v->settings++;
+	if (s->document && check_settings(app, s->stack_id, s->document, &e) < 0)
+		verify_problem(v, "version %" PRId64 " of the deployment settings of stack %s: %s", s->version,
+			       s->stack_id, e.message);
+	verify_at(&page->at, s->stack_id, "");
+	page->at.line = s->version;
+}
+
 static void deployment_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
 {
 	struct page *p = (struct page *)page;
@@ -98,6 +121,8 @@ int deploy_verify(struct app *app, struct verify *v, struct err *e)
 {
 	struct page page = { 0 };
 	int rc = verify_walk(app, v, settings_fn, settings_row, &page.p, e);
+	if (rc == 0)
+		rc = verify_walk(app, v, versions_fn, version_row, &page.p, e);
 	if (rc == 0)
 		rc = verify_walk(app, v, deployments_fn, deployment_row, &page.p, e);
 	if (rc == 0)

@@ -601,12 +601,13 @@ static void every_line_once(void **state)
 static void a_pool_in_use(void **state)
 {
 	struct fixture *f = *state;
+	struct access mine = { .org.id = f->org[0] }, other = { .org.id = f->org[1] };
 	const char *id = create(f, 0, "update", f->pool[0], false);
 	assert_null(claim(f, ORGS, NULL));
-	assert_int_equal(pool_remove(&f->app, &f->arena, f->org[1], f->pool[0], true, &f->e), -ERR_NOT_FOUND);
-	assert_int_equal(pool_remove(&f->app, &f->arena, f->org[0], f->pool[ORGS], true, &f->e), -ERR_FORBIDDEN);
-	assert_int_equal(pool_remove(&f->app, &f->arena, f->org[0], f->pool[0], false, &f->e), -ERR_BAD_REQUEST);
-	assert_int_equal(pool_remove(&f->app, &f->arena, f->org[0], f->pool[0], true, &f->e), 0);
+	assert_int_equal(pool_remove(&f->app, &f->arena, &other, f->pool[0], true, &f->e), -ERR_NOT_FOUND);
+	assert_int_equal(pool_remove(&f->app, &f->arena, &mine, f->pool[ORGS], true, &f->e), -ERR_FORBIDDEN);
+	assert_int_equal(pool_remove(&f->app, &f->arena, &mine, f->pool[0], false, &f->e), -ERR_BAD_REQUEST);
+	assert_int_equal(pool_remove(&f->app, &f->arena, &mine, f->pool[0], true, &f->e), 0);
 	assert_string_equal(claim(f, ORGS, NULL), id); /* fell back to any */
 }
 
