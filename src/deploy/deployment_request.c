@@ -189,7 +189,7 @@ int deployment_request_queue(struct db_conn *c, struct arena *a, const struct de
 	if (rc == 0)
 		rc = settings_merge(q->inherit ? stored : JSON_ABSENT, q->settings.patch, a, &settings, e);
 	if (rc == 0)
-		rc = settings_check(settings, e);
+		rc = settings_check(settings, SETTINGS_CREATE, e);
 	if (rc < 0)
 		return rc;
 	/* With settings of the stack the program may be somewhere that we do not know of; the run's log will say. */

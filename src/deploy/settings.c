@@ -68,8 +68,13 @@ static bool is_given(struct json v)
 	return !json_is_null(v) && !json_string_is(v, "");
 }
 
-int settings_check(struct json document, struct err *e)
+int settings_check(struct json document, enum settings_mode mode, struct err *e)
 {
+	bool url = is_given(json_path(document, "sourceContext", "git", "repoUrl", NULL));
+	if (mode == SETTINGS_SAVE && url &&
+	    (is_given(json_path(document, "gitHub", "repository", NULL)) ||
+	     is_given(json_path(document, "vcs", "repository", NULL))))
+		return err_set(e, ERR_BAD_REQUEST, SETTINGS_TWO_REPOSITORIES);
 	struct json template_ = json_path(document, "sourceContext", "template", NULL);
 	if (template_.p && !is_given(json_get(template_, "sourceUrl")))
 		return err_set(e, ERR_BAD_REQUEST,

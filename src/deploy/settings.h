@@ -33,8 +33,12 @@ int settings_read(struct json in, struct json stored, const struct secrets_key *
 /* base may be absent. The result is in the arena and holds no nulls. */
 int settings_merge(struct json base, struct json patch, struct arena *a, struct json *ret, struct err *e);
 
-/* What only the whole document can tell: a template needs its sourceUrl, vcs its provider. */
-int settings_check(struct json document, struct err *e);
+#define SETTINGS_TWO_REPOSITORIES \
+	"sourceContext.git.repoUrl cannot be set together with gitHub or vcs: the repository is named by one of them"
+
+/* What only the whole document can tell: a template needs its sourceUrl, vcs its provider; and in what is saved the
+ * repository is named once. (What was saved before that was asked for still runs: there repoUrl counts.) */
+int settings_check(struct json document, enum settings_mode mode, struct err *e);
 
 /* Whether a patch says anything: a value, or a null that takes one away. */
 bool settings_has_values(struct json patch);

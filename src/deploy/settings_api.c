@@ -78,7 +78,7 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc >= 0)
 		rc = settings_merge(base, s->input.patch, s->arena, &merged, e);
 	if (rc >= 0)
-		rc = settings_check(merged, e);
+		rc = settings_check(merged, SETTINGS_SAVE, e);
 	if (rc < 0)
 		return rc;
 	const char *kept_pool = s->base_version && !s->replace ? old.pool_id : NULL;

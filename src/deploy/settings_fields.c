@@ -61,13 +61,9 @@ static const struct setting hg[] = {
 	{ .name = "hgAuth", .kind = SET_OBJECT, .sub = source_auth },
 	END,
 };
-static const struct setting template_auth[] = {
-	{ .name = "accessToken", .kind = SET_CREDENTIAL },
-	END,
-};
 static const struct setting template_[] = {
 	{ .name = "sourceUrl", .kind = SET_STRING },
-	{ .name = "gitAuth", .kind = SET_OBJECT, .sub = template_auth },
+	{ .name = "gitAuth", .kind = SET_OBJECT, .sub = source_auth },
 	{ .name = "projectSourceUrl", .kind = SET_READ_ONLY },
 	END,
 };

@@ -11,7 +11,7 @@ enum setting_kind {
 	SET_STRING,
 	SET_BOOL,
 	SET_INT,
-	SET_ID,		/* a string; a number is taken too */
+	SET_ID,		/* a string; a number is taken too, and becomes one */
 	SET_STRINGS,	/* array of strings */
 	SET_DURATION,	/* Go's notation: "1h30m", or "" */
 	SET_PATH,	/* relative, stays inside */

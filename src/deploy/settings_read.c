@@ -4,23 +4,11 @@
  */
 #include "base/encode.h"
 #include "base/limits.h"
-#include "deploy/settings.h"
-#include "deploy/settings_fields.h"
+#include "deploy/settings_reader.h"
 
 /* Names of variables end up in the environment of a process, and in shells. */
 #define VARIABLES_MAX 1000
 #define VARIABLE_NAME_MAX 256
-
-struct reader {
-	const struct secrets_key *key;
-	enum settings_mode mode;
-	struct arena *arena;
-	struct ignored_fields *ignored;
-	struct settings_input *input;
-	struct json_writer w;
-	struct buf pointer; /* of the value at hand */
-	struct err *err;
-};
 
 static void leave(struct reader *r, size_t len)
 {
@@ -29,7 +17,7 @@ static void leave(struct reader *r, size_t len)
 		r->pointer.data[len] = '\0';
 }
 
-static int refuse(struct reader *r, const char *what)
+int settings_refuse(struct reader *r, const char *what)
 {
 	struct str at = buf_str(&r->pointer);
 	return err_set(r->err, ERR_BAD_REQUEST, "%.*s: %s", STR_ARG(at.n ? at : STR("the body")), what);
@@ -38,11 +26,11 @@ static int refuse(struct reader *r, const char *what)
 static int want_string(struct reader *r, struct json v, struct str *ret)
 {
 	if (json_type(v) != JSON_STRING)
-		return refuse(r, "must be a string");
+		return settings_refuse(r, "must be a string");
 	if (!json_string(v, r->arena, ret))
 		return err_nomem(r->err);
 	/* Everything here ends up as an argument or in an environment. */
-	return str_has_nul(*ret) ? refuse(r, "must not contain a NUL character") : 0;
+	return str_has_nul(*ret) ? settings_refuse(r, "must not contain a NUL character") : 0;
 }
 
 /* Go's time.ParseDuration, without a sign: "1h30m", "15m0s", "1.5h", "0". */
@@ -98,13 +86,13 @@ static int read_text(struct reader *r, const struct setting *row, struct json v)
 	if (rc < 0)
 		return rc;
 	if (row->kind == SET_DURATION && !is_go_duration(s))
-		return refuse(r, "must be a duration such as \"1h30m\"");
+		return settings_refuse(r, "must be a duration such as \"1h30m\"");
 	if (row->kind == SET_PATH && !is_inside(s))
-		return refuse(r, "must be a relative path inside of the repository");
+		return settings_refuse(r, "must be a relative path inside of the repository");
 	if (row->kind == SET_OPERATION && r->mode == SETTINGS_CREATE)
 		return err_set(r->err, ERR_BAD_REQUEST, "operation must only be set at the top level");
 	if (row->one_of && s.n > 0 && !is_one_of(s, row->one_of))
-		return refuse(r, "is not one of the known values");
+		return settings_refuse(r, "is not one of the known values");
 	jw_str(&r->w, s);
 	return 0;
 }
@@ -112,7 +100,7 @@ static int read_text(struct reader *r, const struct setting *row, struct json v)
 static int read_strings(struct reader *r, struct json v)
 {
 	if (json_type(v) != JSON_ARRAY)
-		return refuse(r, "must be an array of strings");
+		return settings_refuse(r, "must be an array of strings");
 	size_t len = r->pointer.len, i = 0;
 	struct json item;
 	jw_array(&r->w);
@@ -152,7 +140,7 @@ static int keep_secret(struct reader *r, struct json ciphertext, struct json sto
 	struct str text, plain;
 	if (json_is_null(ciphertext)) {
 		if (!secret_is_leaf(stored))
-			return refuse(r, "is redacted, and there is no stored value to keep");
+			return settings_refuse(r, "is redacted, and there is no stored value to keep");
 		jw_raw(&r->w, stored);
 		return 0;
 	}
@@ -180,16 +168,16 @@ static int read_secret(struct reader *r, const struct setting *row, struct json 
 		return 0;
 	}
 	if (json_type(v) != JSON_OBJECT)
-		return refuse(r, "must be a string, or an object with \"secret\"");
+		return settings_refuse(r, "must be a string, or an object with \"secret\"");
 	struct json explicit_ = json_get(v, "isSecret");
 	struct json value = json_get(v, explicit_.p ? "value" : "secret");
 	struct json ciphertext = json_get(v, "ciphertext");
 	if (explicit_.p && json_type(explicit_) != JSON_BOOL)
-		return refuse(r, "isSecret must be true or false");
+		return settings_refuse(r, "isSecret must be true or false");
 	if (json_is_null(value))
 		value = json_get(v, "plaintext");
 	if (json_is_null(value) && json_is_null(ciphertext))
-		return refuse(r, "has neither \"secret\" nor \"ciphertext\"");
+		return settings_refuse(r, "has neither \"secret\" nor \"ciphertext\"");
 	bool new_value = !json_is_null(value) && !json_string_is(value, SECRET_MARKER) &&
 			 (json_is_null(ciphertext) || !json_string_is(value, ""));
 	if (!new_value)
@@ -220,9 +208,9 @@ static int read_variables(struct reader *r, struct json v, struct json stored)
 {
 	static const struct setting variable = { .name = "", .kind = SET_SECRET };
 	if (json_type(v) != JSON_OBJECT)
-		return refuse(r, "must be an object");
+		return settings_refuse(r, "must be an object");
 	if (json_count(v) > VARIABLES_MAX)
-		return refuse(r, "has too many variables");
+		return settings_refuse(r, "has too many variables");
 	size_t len = r->pointer.len;
 	struct json_iter it;
 	struct json key, value;
@@ -234,7 +222,7 @@ static int read_variables(struct reader *r, struct json v, struct json stored)
 			return err_nomem(r->err);
 		json_pointer_add(&r->pointer, name);
 		if (!is_variable_name(name))
-			return refuse(r, "is not a name for an environment variable");
+			return settings_refuse(r, "is not a name for an environment variable");
 		if (json_get(v, name.p).p == value.p) { /* of repeated names the last one counts */
 			jw_key_str(&r->w, name);
 			int rc = 0;
@@ -277,7 +265,8 @@ static int read_role(struct reader *r, const struct setting *row, struct json v,
 		json_iter_init(&it, v);
 		while (json_next(&it, &key, &value))
 			if (!json_is_null(value) && !json_string_is(value, ""))
-				return refuse(r, "there is no such role: this server has no roles for deployments yet");
+				return settings_refuse(
+					r, "there is no such role: this server has no roles for deployments yet");
 	}
 	return read_object(r, row->sub, v, stored);
 }
@@ -288,7 +277,7 @@ static int read_value(struct reader *r, const struct setting *row, struct json v
 	switch (row->kind) {
 	case SET_ID:
 		if (json_int64(v, &number)) {
-			jw_raw(&r->w, v);
+			jw_str(&r->w, json_text(v));
 			return 0;
 		}
 		return read_text(r, row, v);
@@ -299,12 +288,12 @@ static int read_value(struct reader *r, const struct setting *row, struct json v
 		return read_text(r, row, v);
 	case SET_BOOL:
 		if (json_type(v) != JSON_BOOL)
-			return refuse(r, "must be true or false");
+			return settings_refuse(r, "must be true or false");
 		jw_raw(&r->w, v);
 		return 0;
 	case SET_INT:
 		if (!json_int64(v, &number))
-			return refuse(r, "must be a whole number");
+			return settings_refuse(r, "must be a whole number");
 		jw_raw(&r->w, v);
 		return 0;
 	case SET_STRINGS:
@@ -318,7 +307,7 @@ static int read_value(struct reader *r, const struct setting *row, struct json v
 		if (json_type(v) == JSON_STRING)
 			return read_text(r, row, v);
 		if (json_type(v) != JSON_OBJECT)
-			return refuse(r, "must be a string, or an object with \"reference\"");
+			return settings_refuse(r, "must be a string, or an object with \"reference\"");
 		return read_object(r, row->sub, v, stored);
 	case SET_ROLE:
 		return read_role(r, row, v, stored);
@@ -334,52 +323,6 @@ static int read_value(struct reader *r, const struct setting *row, struct json v
 static bool is_empty(struct json v)
 {
 	return json_string_is(v, "") || (json_type(v) == JSON_ARRAY && json_count(v) == 0);
-}
-
-static bool is_given(struct json v)
-{
-	return !json_is_null(v) && !json_string_is(v, "");
-}
-
-/* A commit takes the place of a stored branch or tag, and the other way round; two of them at once contradict. */
-static int settle_revision(struct reader *r, struct json v)
-{
-	static const char *const names[] = { "branch", "commit", "tag" };
-	bool commit = is_given(json_get(v, "commit")), branch = is_given(json_get(v, "branch"));
-	if (commit && branch)
-		return refuse(r, "branch and commit cannot both be set");
-	if (!commit && !branch && !is_given(json_get(v, "tag")))
-		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!is_given(json_get(v, names[i])) && (r->mode == SETTINGS_CREATE || !json_get(v, names[i]).p)) {
-			jw_key(&r->w, names[i]);
-			jw_null(&r->w);
-		}
-	return 0;
-}
-
-static bool is_source(struct json v, const char *name)
-{
-	struct json s = json_get(v, name);
-	return is_given(json_get(s, "repoUrl")) || is_given(json_get(s, "repoURL")) ||
-	       is_given(json_get(s, "sourceUrl"));
-}
-
-/* One kind of source takes the place of another one. */
-static int settle_source(struct reader *r, struct json v)
-{
-	static const char *const names[] = { "git", "hg", "template" };
-	size_t n = 0;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		n += is_source(v, names[i]);
-	if (n > 1)
-		return refuse(r, "only one of git, hg and template can be set");
-	for (size_t i = 0; n == 1 && i < ARRAY_SIZE(names); i++)
-		if (!json_get(v, names[i]).p) {
-			jw_key(&r->w, names[i]);
-			jw_null(&r->w);
-		}
-	return 0;
 }
 
 static const struct setting *find_row(const struct setting *table, struct str name)
@@ -410,7 +353,7 @@ static int read_member(struct reader *r, const struct setting *row, struct json 
 static int read_object(struct reader *r, const struct setting *table, struct json v, struct json stored)
 {
 	if (json_type(v) != JSON_OBJECT)
-		return refuse(r, "must be an object");
+		return settings_refuse(r, "must be an object");
 	size_t len = r->pointer.len;
 	struct json_iter it;
 	struct json key, value;
@@ -432,7 +375,7 @@ static int read_object(struct reader *r, const struct setting *table, struct jso
 		}
 		leave(r, len);
 	}
-	int rc = table == settings_git ? settle_revision(r, v) : table == settings_source ? settle_source(r, v) : 0;
+	int rc = settings_settle(r, table, v);
 	jw_object_end(&r->w);
 	return rc;
 }
@@ -446,7 +389,9 @@ int settings_read(struct json in, struct json stored, const struct secrets_key *
 	struct reader r = { .key = key, .mode = mode, .arena = a, .ignored = ig, .input = &input, .err = e };
 	jw_init(&r.w, &out);
 	buf_init(&r.pointer, 4 * HTTP_JSON_BODY_BYTES);
-	int rc = read_object(&r, settings_document, in, stored);
+	int rc = settings_settle_begin(&r, in);
+	if (rc == 0)
+		rc = read_object(&r, settings_document, in, stored);
 	if (rc == 0)
 		rc = buf_check(&r.pointer, "JSON pointer", e);
 	buf_done(&r.pointer);

@@ -96,7 +96,7 @@ static void names_and_shapes(void **state)
 		{ "{\"operationContext\":{\"oidc\":{\"aws\":{\"duration\":\"1h30m0.5s\",\"policyArns\":[]}}}}",
 		  "{\"operationContext\":{\"oidc\":{\"aws\":{\"duration\":\"1h30m0.5s\",\"policyArns\":[]}}}}" },
 		{ "{\"gitHub\":{\"installationId\":5,\"paths\":[\"a/**\"]}}",
-		  "{\"gitHub\":{\"installationId\":5,\"paths\":[\"a/**\"]}}" },
+		  "{\"gitHub\":{\"installationId\":\"5\",\"paths\":[\"a/**\"]}}" },
 		{ "{\"operationContext\":{\"environmentVariables\":{\"A\":{\"isSecret\":false,\"value\":\"v\"}}}}",
 		  "{\"operationContext\":{\"environmentVariables\":{\"A\":\"v\"}}}" },
 	};
@@ -138,6 +138,8 @@ static void errors_name_the_place(void **state)
 		{ "{\"operationContext\":{\"oidc\":{\"aws\":{\"duration\":\"soon\"}}}}",
 		  "/operationContext/oidc/aws/duration: must be a dur" },
 		{ "{\"vcs\":{\"provider\":\"sourceforge\"}}", "/vcs/provider: is not one of" },
+		{ "{\"sourceContext\":{\"git\":{\"repoUrl\":\"u\"}},\"gitHub\":{\"repository\":\"a/b\"}}",
+		  "cannot be set together" },
 		{ "{\"cacheOptions\":{\"enable\":\"yes\"}}", "/cacheOptions/enable: must be true or false" },
 		{ "{\"agentPoolID\":5}", "/agentPoolID: must be a string" },
 	};
@@ -293,6 +295,22 @@ static void a_revision_takes_the_place_of_another(void **state)
 	       SETTINGS_CREATE, "{\"sourceContext\":{\"git\":{\"repoUrl\":\"u\",\"commit\":\"c0ffee\"}}}");
 }
 
+/* How the repository is named in a run takes the place of how it was saved. */
+static void a_repository_is_named_once(void **state)
+{
+	static const char *const url = "{\"sourceContext\":{\"git\":{\"repoUrl\":\"u\",\"branch\":\"m\"}}}";
+	static const char *const forge = "{\"gitHub\":{\"repository\":\"a/b\"},\"vcs\":{\"provider\":\"gitlab\"}}";
+	merged(forge, "{\"sourceContext\":{\"git\":{\"repoUrl\":\"v\"}}}", SETTINGS_CREATE,
+	       "{\"sourceContext\":{\"git\":{\"repoUrl\":\"v\"}}}");
+	merged(url, "{\"gitHub\":{\"repository\":\"a/b\"}}", SETTINGS_CREATE,
+	       "{\"sourceContext\":{\"git\":{\"branch\":\"m\"}},\"gitHub\":{\"repository\":\"a/b\"}}");
+	merged(url, "{\"vcs\":{\"repository\":\"a/b\"},\"sourceContext\":{}}", SETTINGS_CREATE,
+	       "{\"sourceContext\":{\"git\":{\"branch\":\"m\"}},\"vcs\":{\"repository\":\"a/b\"}}");
+	merged(url,
+	       "{\"vcs\":{\"repository\":\"a/b\"},\"sourceContext\":{\"git\":{\"repoUrl\":\"\",\"branch\":\"n\"}}}",
+	       SETTINGS_CREATE, "{\"sourceContext\":{\"git\":{\"branch\":\"n\"}},\"vcs\":{\"repository\":\"a/b\"}}");
+}
+
 static void the_pool_is_taken_out(void **state)
 {
 	struct settings_input in;
@@ -320,9 +338,10 @@ static void the_operation_stands_at_the_top(void **state)
 static void the_whole_document(void **state)
 {
 	struct err e = { 0 };
-	assert_int_equal(settings_check(parse("{}"), &e), 0);
-	assert_int_equal(settings_check(parse("{\"sourceContext\":{\"template\":{}}}"), &e), -ERR_BAD_REQUEST);
-	assert_int_equal(settings_check(parse("{\"vcs\":{}}"), &e), -ERR_BAD_REQUEST);
+	assert_int_equal(settings_check(parse("{}"), SETTINGS_SAVE, &e), 0);
+	assert_int_equal(settings_check(parse("{\"sourceContext\":{\"template\":{}}}"), SETTINGS_SAVE, &e),
+			 -ERR_BAD_REQUEST);
+	assert_int_equal(settings_check(parse("{\"vcs\":{}}"), SETTINGS_SAVE, &e), -ERR_BAD_REQUEST);
 	assert_false(settings_has_source(parse("{\"sourceContext\":{\"git\":{\"branch\":\"m\",\"repoUrl\":\"\"}}}")));
 	assert_true(settings_has_source(parse("{\"sourceContext\":{\"git\":{\"repoUrl\":\"u\"}}}")));
 	assert_true(settings_has_source(parse("{\"gitHub\":{\"repository\":\"a/b\"}}")));
@@ -340,6 +359,7 @@ int main(void)
 		cmocka_unit_test(every_secret_is_collected),
 		cmocka_unit_test(what_the_cli_sends_empty_wipes_nothing),
 		cmocka_unit_test(a_revision_takes_the_place_of_another),
+		cmocka_unit_test(a_repository_is_named_once),
 		cmocka_unit_test(the_pool_is_taken_out),
 		cmocka_unit_test(the_operation_stands_at_the_top),
 		cmocka_unit_test(the_whole_document),
