@@ -17,6 +17,8 @@ EVENTS_MAX = 50  # in a batch of the CLI
 # Entries of the journal in one request: all; what the CLI sends at most.
 ONE_BATCH = 1 << 30
 CLI_BATCH = 100
+# As the CLI writes it; the address is that of the requests.
+PROVIDER = {"type": "service", "state": {"url": "http://127.0.0.1", "owner": "acme", "project": "raw", "stack": "dev"}}
 # Of the input of one resource; some words and some random digits, so that it compresses as real states do: to a fifth.
 INPUT_BYTES = 300
 
@@ -42,13 +44,13 @@ def resource(i, revision):
 
 def deployment(count):
     return {"version": 3, "deployment": {"manifest": {"time": "2026-01-01T00:00:00Z", "magic": "", "version": "v3.259.0"}, "metadata": {},
-                                         "secrets_providers": {"type": "service"}, "resources": [resource(i, 0) for i in range(count)]}}
+                                         "secrets_providers": PROVIDER, "resources": [resource(i, 0) for i in range(count)]}}
 
 
 def journal(count, old):
     """The journal of an update that changes each of `count` resources (old), or creates it."""
     entry = {"version": 1, "removeOld": None, "removeNew": None}
-    entries = [{**entry, "kind": 6, "sequenceID": 1, "operationID": 0, "secretsProvider": {"type": "service"}}]
+    entries = [{**entry, "kind": 6, "sequenceID": 1, "operationID": 0, "secretsProvider": PROVIDER}]
     for i in range(count):
         new = resource(i, 1)
         entries.append({**entry, "kind": 0, "sequenceID": 2 * i + 2, "operationID": i + 1,

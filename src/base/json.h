@@ -62,6 +62,18 @@ void json_iter_init(struct json_iter *it, struct json container);
 /* Next element. For objects *ret_key is the key's span including its quotes (a JSON_STRING); ret_key may be NULL. */
 bool json_next(struct json_iter *it, struct json *ret_key, struct json *ret_value);
 
+/*
+ * Walking a tree without passing any of its text twice: json_next() has to skip a value to find where it ends, and who
+ * then walks that value reads it again. json_next_key() stops in front of the value (its type: json_here); exactly one of
+ * the following goes on: json_over(), or json_into() and, when done inside, json_out(). Both return the value.
+ */
+bool json_next_key(struct json_iter *it, struct json *ret_key);
+enum json_type json_here(const struct json_iter *it);
+struct json json_over(struct json_iter *it);
+/* Anything but an array or object is walked as empty. */
+struct json_iter json_into(const struct json_iter *it);
+struct json json_out(struct json_iter *it, struct json_iter *inside);
+
 #define json_foreach(value, container) \
 	for (struct json_iter it_##value = json_iter_start(container); json_next(&it_##value, NULL, &(value));)
 static inline struct json_iter json_iter_start(struct json c)

@@ -209,12 +209,15 @@ void json_iter_init(struct json_iter *it, struct json container)
 	};
 }
 
-bool json_next(struct json_iter *it, struct json *ret_key, struct json *ret_value)
+bool json_next_key(struct json_iter *it, struct json *ret_key)
 {
 	const char *end = it->end;
 	const char *p = json_skip_blanks(it->p, end);
-	if (p == end)
+	/* An iterator that was made by json_into() ends at the bracket, not before it. */
+	if (p == end || *p == '}' || *p == ']') {
+		it->p = p;
 		return false;
+	}
 	if (*p == ',')
 		p = json_skip_blanks(p + 1, end);
 	if (it->is_object) {
@@ -227,8 +230,46 @@ bool json_next(struct json_iter *it, struct json *ret_key, struct json *ret_valu
 	} else if (ret_key) {
 		*ret_key = JSON_ABSENT;
 	}
-	it->p = json_skip_value(p, end);
-	*ret_value = (struct json){ p, (size_t)(it->p - p) };
+	it->p = p;
+	return true;
+}
+
+enum json_type json_here(const struct json_iter *it)
+{
+	return json_type((struct json){ it->p, 1 });
+}
+
+struct json json_over(struct json_iter *it)
+{
+	const char *p = it->p;
+	it->p = json_skip_value(p, it->end);
+	return (struct json){ p, (size_t)(it->p - p) };
+}
+
+struct json_iter json_into(const struct json_iter *it)
+{
+	enum json_type t = json_here(it);
+	if (t != JSON_ARRAY && t != JSON_OBJECT)
+		return (struct json_iter){ .p = NULL, .end = NULL };
+	return (struct json_iter){ .p = it->p + 1, .end = it->end, .is_object = t == JSON_OBJECT };
+}
+
+struct json json_out(struct json_iter *it, struct json_iter *inside)
+{
+	const char *p = it->p;
+	if (!inside->p)
+		return json_over(it);
+	while (json_next_key(inside, NULL))
+		json_over(inside);
+	it->p = inside->p + 1; /* the bracket */
+	return (struct json){ p, (size_t)(it->p - p) };
+}
+
+bool json_next(struct json_iter *it, struct json *ret_key, struct json *ret_value)
+{
+	if (!json_next_key(it, ret_key))
+		return false;
+	*ret_value = json_over(it);
 	return true;
 }
 

@@ -1,5 +1,7 @@
 #include "state/deployment.h"
 
+#include <inttypes.h>
+
 /* The newest schema that the CLI reads (cli-protocol §3.3). */
 #define DEPLOYMENT_SCHEMA_MAX 4
 
@@ -19,70 +21,117 @@ void json_pick(struct json object, const char *const *names, size_t count, struc
 	}
 }
 
-static int check_resources(struct json resources, const char *where, int64_t *ret_count, struct err *e)
+/* Each of these stands before the value (json_next_key), and goes over it. */
+
+static int check_resource(struct json_iter *at, const char *where, int64_t n, struct err *e)
 {
-	static const char *const names[] = { "urn" };
-	long long n = 0;
-	if (resources.p && json_type(resources) != JSON_ARRAY)
-		return err_set(e, ERR_BAD_REQUEST, "%s/resources: must be an array", where);
-	struct json resource;
-	json_foreach(resource, resources) {
-		struct json urn;
-		if (json_type(resource) != JSON_OBJECT)
-			return err_set(e, ERR_BAD_REQUEST, "%s/resources/%lld: must be an object", where, n);
-		json_pick(resource, names, 1, &urn);
-		if (json_type(urn) != JSON_STRING)
-			return err_set(e, ERR_BAD_REQUEST, "%s/resources/%lld/urn: must be a string", where, n);
-		n++;
+	struct json key, urn = JSON_ABSENT;
+	if (json_here(at) != JSON_OBJECT)
+		return err_set(e, ERR_BAD_REQUEST, "%s/resources/%" PRId64 ": must be an object", where, n);
+	struct json_iter members = json_into(at);
+	while (json_next_key(&members, &key)) {
+		struct json value = json_over(&members);
+		if (json_string_is(key, "urn"))
+			urn = value;
 	}
-	*ret_count = n;
+	json_out(at, &members);
+	if (json_type(urn) != JSON_STRING)
+		return err_set(e, ERR_BAD_REQUEST, "%s/resources/%" PRId64 "/urn: must be a string", where, n);
 	return 0;
 }
 
-static int check_operations(struct json operations, const char *where, struct err *e)
+static int check_operation(struct json_iter *at, const char *where, int64_t n, struct err *e)
 {
-	long long n = 0;
-	if (operations.p && json_type(operations) != JSON_ARRAY)
-		return err_set(e, ERR_BAD_REQUEST, "%s/pending_operations: must be an array", where);
-	struct json operation;
-	json_foreach(operation, operations) {
-		if (json_type(json_get(operation, "resource")) != JSON_OBJECT)
-			return err_set(e, ERR_BAD_REQUEST, "%s/pending_operations/%lld/resource: must be an object",
-				       where, n);
-		n++;
-	}
+	if (json_type(json_get(json_over(at), "resource")) != JSON_OBJECT)
+		return err_set(e, ERR_BAD_REQUEST, "%s/pending_operations/%" PRId64 "/resource: must be an object",
+			       where, n);
 	return 0;
 }
 
-int deployment_check(struct json deployment, const char *where, int64_t *ret_resources, struct err *e)
+static int check_list(struct json_iter *at, const char *name, const char *where,
+		      int (*check)(struct json_iter *at, const char *where, int64_t n, struct err *e),
+		      int64_t *ret_count, struct err *e)
 {
-	static const char *const names[] = { "resources", "pending_operations" };
-	struct json found[2];
-	int64_t count = 0;
+	*ret_count = 0;
+	if (json_here(at) != JSON_ARRAY && json_here(at) != JSON_NULL)
+		return err_set(e, ERR_BAD_REQUEST, "%s/%s: must be an array", where, name);
+	struct json_iter list = json_into(at);
+	while (json_next_key(&list, NULL)) {
+		int rc = check(&list, where, *ret_count, e);
+		if (rc < 0)
+			return rc;
+		++*ret_count;
+	}
+	json_out(at, &list);
+	return 0;
+}
+
+static int check_members(struct json_iter *members, const char *where, int64_t *ret_resources, struct err *e)
+{
+	struct json key;
+	int64_t operations;
+	int rc = 0;
+	*ret_resources = 0;
+	while (rc == 0 && json_next_key(members, &key)) {
+		if (json_string_is(key, "resources"))
+			rc = check_list(members, "resources", where, check_resource, ret_resources, e);
+		else if (json_string_is(key, "pending_operations"))
+			rc = check_list(members, "pending_operations", where, check_operation, &operations, e);
+		else
+			json_over(members);
+	}
+	return rc;
+}
+
+int deployment_check(struct json deployment, const char *where, struct err *e)
+{
+	int64_t resources;
 	if (json_type(deployment) != JSON_OBJECT)
 		return err_set(e, ERR_BAD_REQUEST, "%s: must be an object", where);
-	json_pick(deployment, names, 2, found);
-	int rc = check_resources(found[0], where, &count, e);
+	struct json_iter members = json_iter_start(deployment);
+	return check_members(&members, where, &resources, e);
+}
+
+static int check_deployment(struct json_iter *at, int64_t *ret_resources, struct err *e)
+{
+	if (json_here(at) != JSON_OBJECT)
+		return err_set(e, ERR_BAD_REQUEST, "/deployment: must be an object");
+	struct json_iter members = json_into(at);
+	int rc = check_members(&members, "/deployment", ret_resources, e);
 	if (rc == 0)
-		rc = check_operations(found[1], where, e);
-	if (rc == 0 && ret_resources)
-		*ret_resources = count;
+		json_out(at, &members);
 	return rc;
 }
 
 int untyped_deployment_check(struct json root, int64_t *ret_resources, struct err *e)
 {
-	static const char *const names[] = { "version", "features", "deployment" };
-	struct json found[3];
+	struct json key, number = JSON_ABSENT;
 	int64_t version;
+	bool has_deployment = false;
+	int rc = 0;
 	if (json_type(root) != JSON_OBJECT)
 		return err_set(e, ERR_BAD_REQUEST, "the body must be a JSON object");
-	json_pick(root, names, 3, found);
-	if (!json_int64(found[0], &version) || version < 1 || version > DEPLOYMENT_SCHEMA_MAX)
+	struct json_iter it = json_iter_start(root);
+	while (rc == 0 && json_next_key(&it, &key)) {
+		if (json_string_is(key, "deployment")) {
+			has_deployment = json_here(&it) != JSON_NULL;
+			if (has_deployment)
+				rc = check_deployment(&it, ret_resources, e);
+			else
+				json_over(&it);
+			continue;
+		}
+		struct json value = json_over(&it);
+		if (json_string_is(key, "version"))
+			number = value;
+		else if (json_string_is(key, "features") && !json_is_null(value) && json_type(value) != JSON_ARRAY)
+			rc = err_set(e, ERR_BAD_REQUEST, "/features: must be an array");
+	}
+	if (rc < 0)
+		return rc;
+	if (!json_int64(number, &version) || version < 1 || version > DEPLOYMENT_SCHEMA_MAX)
 		return err_set(e, ERR_BAD_REQUEST, "/version: must be an integer from 1 to %d", DEPLOYMENT_SCHEMA_MAX);
-	if (found[1].p && json_type(found[1]) != JSON_ARRAY)
-		return err_set(e, ERR_BAD_REQUEST, "/features: must be an array");
-	if (!found[2].p)
+	if (!has_deployment)
 		return err_set(e, ERR_BAD_REQUEST, "/deployment: is required");
-	return deployment_check(found[2], "/deployment", ret_resources, e);
+	return 0;
 }

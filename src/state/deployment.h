@@ -20,10 +20,10 @@
 /* Finds several members in one walk (json_get walks the whole object each time); null counts as absent. */
 void json_pick(struct json object, const char *const *names, size_t count, struct json *ret_values);
 
-/* A DeploymentV3. `where` is its name in errors. ret_resources (may be NULL): how many it has. */
-int deployment_check(struct json deployment, const char *where, int64_t *ret_resources, struct err *e);
+/* A DeploymentV3. `where` is its name in errors. */
+int deployment_check(struct json deployment, const char *where, struct err *e);
 
-/* An UntypedDeployment. */
+/* An UntypedDeployment, in one walk over its text. *ret_resources: how many it has. */
 int untyped_deployment_check(struct json root, int64_t *ret_resources, struct err *e);
 
 #endif

@@ -32,8 +32,36 @@ static struct str read_head(const struct document *d, struct head *h)
 	return (struct str){ h->text, h->n };
 }
 
+/* The provider's object behind its key, when the head holds all of it; absent otherwise. */
+static struct json object_in(struct str head, const char *key_end)
+{
+	const char *end = head.p + head.n, *start = memchr(key_end, '{', (size_t)(end - key_end));
+	bool in_string = false;
+	int depth = 0;
+	for (const char *p = start; p && p < end; p++) {
+		if (in_string && *p == '\\')
+			p++;
+		else if (*p == '"')
+			in_string = !in_string;
+		else if (!in_string && *p == '{')
+			depth++;
+		else if (!in_string && *p == '}' && --depth == 0)
+			return (struct json){ start, (size_t)(p + 1 - start) };
+	}
+	return JSON_ABSENT;
+}
+
+/* Whether `url` has to take the place of the address that the provider names; *ret_place is where that stands. */
+static bool needs_change(struct json provider, const char *url, bool only_http, struct arena *a, struct json *ret_place)
+{
+	struct str old;
+	*ret_place = json_path(provider, "state", "url", NULL);
+	return json_string_is(json_get(provider, "type"), "service") && json_string(*ret_place, a, &old) &&
+	       !str_is(old, url) && (!only_http || str_starts_with(old, "http://"));
+}
+
 /* A look at the beginning, so that what needs no change is not inflated. */
-static bool may_need_change(const struct document *d, const char *url, struct arena *a)
+static bool may_need_change(const struct document *d, const char *url, bool only_http, struct arena *a)
 {
 	const struct str name = STR("\"secrets_providers\"");
 	struct head *h = arena_new(a, struct head);
@@ -43,24 +71,21 @@ static bool may_need_change(const struct document *d, const char *url, struct ar
 	const char *there = head.n ? memmem(head.p, head.n, name.p, name.n) : NULL;
 	if (!there)
 		return false;
-	const char *same = arena_printf(a, "\"url\":\"%s\"", url);
-	return !same || !memmem(there, (size_t)(head.p + head.n - there), same, strlen(same));
+	struct json place, provider = object_in(head, there + name.n);
+	return !provider.p || needs_change(provider, url, only_http, a, &place);
 }
 
 int document_set_address(struct document *d, const char *url, bool only_http, struct arena *a, struct err *e)
 {
-	struct json root;
-	struct str old;
-	if (!may_need_change(d, url, a))
+	struct json root, place;
+	if (!may_need_change(d, url, only_http, a))
 		return 0;
 	struct document opened = *d;
 	int rc = document_open(&opened, a, &root, e);
 	if (rc < 0)
 		return rc;
 	struct json provider = json_path(root, "deployment", "secrets_providers", NULL);
-	struct json place = json_path(provider, "state", "url", NULL);
-	if (!json_string_is(json_get(provider, "type"), "service") || !json_string(place, a, &old) ||
-	    str_is(old, url) || (only_http && !str_starts_with(old, "http://")))
+	if (!needs_change(provider, url, only_http, a, &place))
 		return 0;
 	_cleanup_buf_ struct buf b;
 	struct json_writer w;

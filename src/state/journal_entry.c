@@ -10,10 +10,13 @@ static const struct slot {
 	struct str name;
 	enum slot_type type;
 	size_t offset;
+	/* What an object must have. */
+	const char *needs;
+	enum json_type needs_type;
 } slots[] = {
-#define SLOT(name, type, member)                                               \
-	{                                                                      \
-		STR(name), SLOT_##type, offsetof(struct journal_entry, member) \
+#define SLOT(name, type, member, ...)                                                       \
+	{                                                                                   \
+		STR(name), SLOT_##type, offsetof(struct journal_entry, member), __VA_ARGS__ \
 	}
 	SLOT("sequenceID", INT, sequence),
 	SLOT("operationID", INT, operation),
@@ -25,8 +28,8 @@ static const struct slot {
 	SLOT("deleteNew", INT, delete_new),
 	SLOT("isRefresh", BOOL, is_refresh),
 	SLOT("requiresByteString", BOOL, requires_byte_string),
-	SLOT("state", OBJECT, state),
-	SLOT("operation", OBJECT, pending),
+	SLOT("state", OBJECT, state, "urn", JSON_STRING),
+	SLOT("operation", OBJECT, pending, "resource", JSON_OBJECT),
 	SLOT("secretsProvider", OBJECT, secrets_provider),
 	SLOT("snippets", ARRAY, snippets),
 	SLOT("newSnapshot", OBJECT, new_snapshot),
@@ -40,48 +43,64 @@ static int wrong(struct err *e, const char *name, const char *what)
 	return err_set(e, ERR_BAD_REQUEST, "%s: must be %s", name, what);
 }
 
-static int set_slot(const struct slot *s, struct json v, struct journal_entry *ret, struct err *e)
+/* `at` stands before an object; goes over it. */
+static int read_object(const struct slot *s, struct json_iter *at, struct json *ret, struct err *e)
 {
+	struct json key, needed = JSON_ABSENT;
+	if (!s->needs) {
+		*ret = json_over(at);
+		return 0;
+	}
+	struct json_iter members = json_into(at);
+	while (json_next_key(&members, &key)) {
+		struct json value = json_over(&members);
+		if (json_string_is(key, s->needs))
+			needed = value;
+	}
+	*ret = json_out(at, &members);
+	if (json_type(needed) == s->needs_type)
+		return 0;
+	return err_set(e, ERR_BAD_REQUEST, "%s/%s: must be %s", s->name.p, s->needs,
+		       s->needs_type == JSON_STRING ? "a string" : "an object");
+}
+
+/* `at` stands before the value; goes over it. */
+static int read_slot(const struct slot *s, struct json_iter *at, struct journal_entry *ret, struct err *e)
+{
+	static const enum json_type types[] = { [SLOT_BOOL] = JSON_BOOL,
+						[SLOT_OBJECT] = JSON_OBJECT,
+						[SLOT_ARRAY] = JSON_ARRAY,
+						[SLOT_STRING] = JSON_STRING };
+	static const char *const names[] = { [SLOT_BOOL] = "true or false",
+					     [SLOT_OBJECT] = "an object",
+					     [SLOT_ARRAY] = "an array",
+					     [SLOT_STRING] = "a string" };
 	void *to = (char *)ret + s->offset;
-	switch (s->type) {
-	case SLOT_INT:
-		if (!json_int64(v, to) || *(int64_t *)to == JOURNAL_NONE)
+	if (s->type == SLOT_INT) {
+		if (!json_int64(json_over(at), to) || *(int64_t *)to == JOURNAL_NONE)
 			return wrong(e, s->name.p, "an integer");
 		return 0;
-	case SLOT_BOOL:
-		if (json_type(v) != JSON_BOOL)
-			return wrong(e, s->name.p, "true or false");
-		*(bool *)to = json_is_true(v);
-		return 0;
-	case SLOT_OBJECT:
-		if (json_type(v) != JSON_OBJECT)
-			return wrong(e, s->name.p, "an object");
-		break;
-	case SLOT_ARRAY:
-		if (json_type(v) != JSON_ARRAY)
-			return wrong(e, s->name.p, "an array");
-		break;
-	case SLOT_STRING:
-		if (json_type(v) != JSON_STRING)
-			return wrong(e, s->name.p, "a string");
-		break;
 	}
-	*(struct json *)to = v;
+	if (json_here(at) != types[s->type])
+		return wrong(e, s->name.p, names[s->type]);
+	if (s->type == SLOT_OBJECT)
+		return read_object(s, at, to, e);
+	struct json value = json_over(at);
+	if (s->type == SLOT_BOOL)
+		*(bool *)to = json_is_true(value);
+	else
+		*(struct json *)to = value;
 	return 0;
 }
 
 /* What the kind needs beyond the types of its members. */
 static int check_kind(const struct journal_entry *j, struct err *e)
 {
-	if (j->state.p && json_type(json_get(j->state, "urn")) != JSON_STRING)
-		return wrong(e, "state/urn", "a string");
-	if (j->pending.p && json_type(json_get(j->pending, "resource")) != JSON_OBJECT)
-		return wrong(e, "operation/resource", "an object");
 	switch (j->kind) {
 	case JOURNAL_WRITE:
 		if (!j->new_snapshot.p)
 			return err_set(e, ERR_BAD_REQUEST, "newSnapshot: is required");
-		return deployment_check(j->new_snapshot, "newSnapshot", NULL, e);
+		return deployment_check(j->new_snapshot, "newSnapshot", e);
 	case JOURNAL_SECRETS_MANAGER:
 		if (!j->secrets_provider.p)
 			return err_set(e, ERR_BAD_REQUEST, "secretsProvider: is required");
@@ -97,9 +116,45 @@ static int check_kind(const struct journal_entry *j, struct err *e)
 	}
 }
 
-int journal_entry_parse(struct json v, struct journal_entry *ret, struct err *e)
+static const struct slot *slot_of(struct json key)
 {
-	if (json_type(v) != JSON_OBJECT)
+	struct str k = { key.p + 1, key.n - 2 };
+	for (size_t i = 0; i < ARRAY_SIZE(slots); i++)
+		if (str_eq(k, slots[i].name))
+			return &slots[i];
+	/* Written with escapes, it is the same name. */
+	for (size_t i = 0; memchr(k.p, '\\', k.n) && i < ARRAY_SIZE(slots); i++)
+		if (json_string_is(key, slots[i].name.p))
+			return &slots[i];
+	return NULL;
+}
+
+static int read_members(struct json_iter *members, struct journal_entry *ret, struct err *e)
+{
+	struct json key;
+	int64_t kind;
+	int rc = 0;
+	while (rc == 0 && json_next_key(members, &key)) {
+		bool is_kind = json_string_is(key, "kind");
+		const struct slot *s = is_kind ? NULL : slot_of(key);
+		if (s && json_here(members) != JSON_NULL) {
+			rc = read_slot(s, members, ret, e);
+			continue;
+		}
+		struct json value = json_over(members);
+		if (!is_kind || json_is_null(value))
+			continue;
+		if (!json_int64(value, &kind) || kind < 0 || kind >= JOURNAL_KIND_COUNT)
+			return wrong(e, "kind", "an integer from 0 to 9");
+		ret->kind = (enum journal_kind)kind;
+	}
+	return rc;
+}
+
+/* `at` stands before the entry; goes over it. */
+static int read_entry(struct json_iter *at, struct journal_entry *ret, struct err *e)
+{
+	if (json_here(at) != JSON_OBJECT)
 		return err_set(e, ERR_BAD_REQUEST, "must be an object");
 	*ret = (struct journal_entry){
 		.kind = JOURNAL_KIND_COUNT,
@@ -110,45 +165,56 @@ int journal_entry_parse(struct json v, struct journal_entry *ret, struct err *e)
 		.delete_old = JOURNAL_NONE,
 		.delete_new = JOURNAL_NONE,
 	};
-	struct json_iter it = json_iter_start(v);
-	struct json key, value;
-	while (json_next(&it, &key, &value)) {
-		if (json_is_null(value))
-			continue;
-		if (json_string_is(key, "kind")) {
-			int64_t kind;
-			if (!json_int64(value, &kind) || kind < 0 || kind >= JOURNAL_KIND_COUNT)
-				return wrong(e, "kind", "an integer from 0 to 9");
-			ret->kind = (enum journal_kind)kind;
-			continue;
-		}
-		for (size_t i = 0; i < ARRAY_SIZE(slots); i++) {
-			if (!json_string_is(key, slots[i].name.p))
-				continue;
-			int rc = set_slot(&slots[i], value, ret, e);
-			if (rc < 0)
-				return rc;
-			break;
-		}
-	}
+	struct json_iter members = json_into(at);
+	int rc = read_members(&members, ret, e);
+	if (rc < 0)
+		return rc;
+	json_out(at, &members);
 	if (ret->kind == JOURNAL_KIND_COUNT)
 		return err_set(e, ERR_BAD_REQUEST, "kind: is required");
 	return ret->sequence < 1 ? wrong(e, "sequenceID", "an integer of at least 1") : 0;
 }
 
+int journal_body_read(struct json body, journal_entry_fn fn, void *arg, struct err *e)
+{
+	struct json key;
+	long long count = -1; /* no "entries" yet */
+	struct json_iter it = json_iter_start(body);
+	while (json_next_key(&it, &key)) {
+		if (!json_string_is(key, "entries")) {
+			json_over(&it);
+			continue;
+		}
+		if (count >= 0)
+			return err_set(e, ERR_BAD_REQUEST, "/entries: is there twice");
+		if (json_here(&it) != JSON_ARRAY)
+			break;
+		count = 0;
+		struct json_iter list = json_into(&it);
+		for (; json_next_key(&list, NULL); count++) {
+			struct journal_entry j;
+			int rc = read_entry(&list, &j, e);
+			if (rc == 0)
+				rc = fn(arg, &j, e);
+			if (rc < 0) {
+				err_wrap(e, "/entries/%lld", count);
+				return rc;
+			}
+		}
+		json_out(&it, &list);
+	}
+	return count < 0 ? err_set(e, ERR_BAD_REQUEST, "/entries: must be an array") : 0;
+}
+
+static int check_entry(void *arg, const struct journal_entry *j, struct err *e)
+{
+	int64_t *count = arg;
+	++*count;
+	return check_kind(j, e);
+}
+
 int journal_body_check(struct json body, int64_t *ret_count, struct err *e)
 {
-	struct json entries = json_get(body, "entries");
-	if (json_type(entries) != JSON_ARRAY)
-		return err_set(e, ERR_BAD_REQUEST, "/entries: must be an array");
-	int64_t count = 0;
-	struct json entry;
-	json_foreach(entry, entries) {
-		struct journal_entry j;
-		if (journal_entry_parse(entry, &j, e) < 0 || check_kind(&j, e) < 0)
-			return err_wrap(e, "/entries/%lld", (long long)count);
-		count++;
-	}
-	*ret_count = count;
-	return 0;
+	*ret_count = 0;
+	return journal_body_read(body, check_entry, ret_count, e);
 }

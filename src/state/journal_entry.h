@@ -46,10 +46,13 @@ struct journal_entry {
 	struct json extension;
 };
 
-/* Decodes: ERR_BAD_REQUEST that names the member of a wrong type. */
-int journal_entry_parse(struct json v, struct journal_entry *ret, struct err *e);
+typedef int (*journal_entry_fn)(void *arg, const struct journal_entry *j, struct err *e);
 
-/* A body {"entries":[...]}: every entry is checked. *ret_count: how many. The error names /entries/<n>/<member>. */
+/* Reads a body {"entries":[...]} entry by entry, in one walk over its text. The error (ERR_BAD_REQUEST, or what `fn`
+ * returned) names /entries/<n>/<member>. */
+int journal_body_read(struct json body, journal_entry_fn fn, void *arg, struct err *e);
+
+/* The same, and what an entry needs for its kind. *ret_count: how many there are. */
 int journal_body_check(struct json body, int64_t *ret_count, struct err *e);
 
 #endif

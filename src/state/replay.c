@@ -5,34 +5,86 @@
 #include "state/deployment.h"
 #include "state/journal_entry.h"
 
-static int base_load(struct replayer *r, struct json deployment, struct err *e)
+/* The members of a DeploymentV3, in one walk over its text. */
+static void read_base(struct replayer *r, struct json_iter *members)
 {
-	static const char *const names[] = { "resources", "pending_operations", "secrets_providers",
-					     "metadata",  "snippets",		"extensions" };
-	struct json found[ARRAY_SIZE(names)];
+	struct base *b = &r->base;
+	const struct {
+		const char *name;
+		struct json *to;
+	} single[] = { { "secrets_providers", &b->secrets_providers },
+		       { "metadata", &b->metadata },
+		       { "snippets", &b->snippets },
+		       { "extensions", &b->extensions },
+		       { "manifest", NULL } }; /* which is written anew */
+	struct json key;
+	while (json_next_key(members, &key)) {
+		if (json_string_is(key, "resources")) {
+			struct json_iter list = json_into(members);
+			struct resource resource;
+			for (b->count = 0; json_next_key(&list, NULL);) {
+				resource_read(&list, &resource);
+				PUSH(r->a, b->resources, b->count, b->capacity, resource);
+			}
+			json_out(members, &list);
+			continue;
+		}
+		struct json v, value = json_over(members);
+		if (json_string_is(key, "pending_operations")) {
+			b->operation_count = 0;
+			json_foreach(v, value)
+				PUSH(r->a, b->operations, b->operation_count, b->operation_capacity, v);
+			continue;
+		}
+		size_t i = 0;
+		while (i < ARRAY_SIZE(single) && !json_string_is(key, single[i].name))
+			i++;
+		if (i == ARRAY_SIZE(single))
+			PUSH(r->a, b->others, b->other_count, b->other_capacity, ((struct member){ key, value }));
+		else if (single[i].to)
+			*single[i].to = json_is_null(value) ? JSON_ABSENT : value;
+	}
+	if (json_type(b->extensions) != JSON_OBJECT)
+		b->extensions = JSON_ABSENT;
+}
+
+static int load_base(struct replayer *r, struct json_iter *members, struct err *e)
+{
 	struct base *b = &r->base;
 	size_t marks = b->count;
 	struct base_mark *old_marks = b->marks;
-	json_pick(deployment, names, ARRAY_SIZE(names), found);
-	*b = (struct base){ .secrets_providers = found[2],
-			    .metadata = found[3],
-			    .snippets = found[4],
-			    .extensions = json_type(found[5]) == JSON_OBJECT ? found[5] : JSON_ABSENT,
-			    .text = deployment };
-	b->count = json_count(found[0]);
-	b->resources = arena_array(r->a, b->count, sizeof(*b->resources));
+	*b = (struct base){ 0 };
+	read_base(r, members);
 	b->marks = arena_array(r->a, b->count, sizeof(*b->marks));
-	if (!b->resources || !b->marks)
+	if (arena_failed(r->a) || !b->marks)
 		return err_nomem(e);
 	if (marks)
 		memcpy(b->marks, old_marks, (marks < b->count ? marks : b->count) * sizeof(*b->marks));
-	struct json v;
-	size_t i = 0;
-	json_foreach(v, found[0])
-		resource_parse(v, &b->resources[i++]);
-	json_foreach(v, found[1])
-		PUSH(r->a, b->operations, b->operation_count, b->operation_capacity, v);
-	return arena_failed(r->a) ? err_nomem(e) : 0;
+	return 0;
+}
+
+/* An UntypedDeployment; absent: nothing. */
+static int load(struct replayer *r, struct json root, struct err *e)
+{
+	struct json key, feature;
+	struct json_iter it = json_iter_start(root);
+	int rc = 0;
+	while (rc == 0 && json_next_key(&it, &key)) {
+		if (json_string_is(key, "deployment")) {
+			struct json_iter members = json_into(&it);
+			rc = load_base(r, &members, e);
+			json_out(&it, &members);
+			continue;
+		}
+		struct json value = json_over(&it);
+		if (json_string_is(key, "features"))
+			r->features = value;
+	}
+	/* Such bytes may hide in secrets, where nobody but the engine that wrote them can see them: once declared, the
+	 * feature stays, lest an older engine corrupts them. */
+	json_foreach(feature, r->features)
+		r->byte_string |= json_string_is(feature, deployment_feature_names[FEATURE_BYTE_STRING]);
+	return rc;
 }
 
 static struct base_mark *mark_of(struct replayer *r, int64_t index)
@@ -169,6 +221,7 @@ static int rebuild_base(struct replayer *r, struct err *e)
 
 static int add(struct replayer *r, const struct journal_entry *j, struct err *e)
 {
+	struct json_iter members;
 	int rc = 0;
 	r->byte_string |= j->requires_byte_string;
 	switch (j->kind) {
@@ -189,7 +242,8 @@ static int add(struct replayer *r, const struct journal_entry *j, struct err *e)
 			replace_state(r, j);
 		break;
 	case JOURNAL_WRITE:
-		rc = base_load(r, j->new_snapshot, e);
+		members = json_iter_start(j->new_snapshot);
+		rc = load_base(r, &members, e);
 		break;
 	case JOURNAL_SECRETS_MANAGER:
 		add_secrets_manager(r, j);
@@ -224,58 +278,48 @@ static int by_sequence(const void *a, const void *b)
 	return x->arrival < y->arrival ? -1 : x->arrival > y->arrival;
 }
 
-static int order_entries(const struct replay_input *in, struct arena *a, struct ordered **ret, size_t *ret_count,
-			 struct err *e)
+struct order {
+	struct arena *a;
+	struct ordered *list;
+	size_t count, capacity;
+	bool sorted;
+};
+
+static int take_entry(void *arg, const struct journal_entry *j, struct err *e)
 {
-	struct ordered *list = NULL;
-	size_t count = 0, capacity = 0;
-	bool sorted = true;
-	for (size_t i = 0; i < in->batch_count; i++) {
-		struct json entry;
-		json_foreach(entry, json_get(in->batches[i], "entries")) {
-			struct ordered o = { .arrival = count };
-			if (journal_entry_parse(entry, &o.entry, e) < 0)
-				return err_wrap(e, "stored journal entry %zu", count);
-			sorted &= count == 0 || list[count - 1].entry.sequence <= o.entry.sequence;
-			PUSH(a, list, count, capacity, o);
-			if (arena_failed(a))
-				return err_nomem(e);
-		}
-	}
-	/* As they come from the CLI, mostly: then the sort would only move them about. */
-	if (!sorted)
-		qsort(list, count, sizeof(*list), by_sequence);
-	*ret = list;
-	*ret_count = count;
-	return 0;
+	struct order *o = arg;
+	struct ordered next = { .entry = *j, .arrival = o->count };
+	o->sorted &= o->count == 0 || o->list[o->count - 1].entry.sequence <= j->sequence;
+	PUSH(o->a, o->list, o->count, o->capacity, next);
+	return arena_failed(o->a) ? err_nomem(e) : 0;
 }
 
-static bool base_has_byte_string(struct json root)
+static int order_entries(const struct replay_input *in, struct order *o, struct err *e)
 {
-	struct json feature;
-	json_foreach(feature, json_get(root, "features"))
-		if (json_string_is(feature, deployment_feature_names[FEATURE_BYTE_STRING]))
-			return true;
-	return false;
+	for (size_t i = 0; i < in->batch_count; i++) {
+		int rc = journal_body_read(in->batches[i], take_entry, o, e);
+		if (rc < 0)
+			return rc;
+	}
+	/* As they come from the CLI, mostly: then the sort would only move them about. */
+	if (!o->sorted)
+		qsort(o->list, o->count, sizeof(*o->list), by_sequence);
+	return 0;
 }
 
 int replay(const struct replay_input *in, struct arena *a, struct buf *out, int64_t *ret_resource_count, struct err *e)
 {
 	struct replayer r = { .a = a };
-	struct ordered *entries = NULL;
-	size_t count = 0;
+	struct order o = { .a = a, .sorted = true };
 	map_init(&r.made_by, a);
 	map_init(&r.begun_by, a);
 	map_init(&r.extension_by, a);
-	/* Such bytes may hide in secrets, where nobody but the engine that wrote them can see them: once declared, the
-	 * feature stays, lest an older engine corrupts them. */
-	r.byte_string = base_has_byte_string(in->base);
-	int rc = base_load(&r, json_get(in->base, "deployment"), e);
+	int rc = load(&r, in->base, e);
 	if (rc == 0)
-		rc = order_entries(in, a, &entries, &count, e);
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		if (i == 0 || entries[i].entry.sequence != entries[i - 1].entry.sequence)
-			rc = add(&r, &entries[i].entry, e);
+		rc = order_entries(in, &o, e);
+	for (size_t i = 0; rc == 0 && i < o.count; i++)
+		if (i == 0 || o.list[i].entry.sequence != o.list[i - 1].entry.sequence)
+			rc = add(&r, &o.list[i].entry, e);
 	struct generated g;
 	if (rc == 0)
 		rc = replay_generate(&r, &g, e);

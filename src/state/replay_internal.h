@@ -34,14 +34,19 @@ struct base_mark {
 	struct json replacement; /* its new state; absent: none */
 };
 
+struct member {
+	struct json key, value;
+};
+
 struct base {
 	struct resource *resources;
 	struct base_mark *marks;
-	size_t count;
+	size_t count, capacity;
 	struct json *operations; /* pending */
 	size_t operation_count, operation_capacity;
 	struct json secrets_providers, metadata, snippets, extensions;
-	struct json text; /* the DeploymentV3: its members that no rule here knows are carried along */
+	struct member *others; /* of the DeploymentV3: what no rule here knows is carried along */
+	size_t other_count, other_capacity;
 };
 
 struct begun {
@@ -58,6 +63,7 @@ struct extension {
 struct replayer {
 	struct arena *a;
 	struct base base;
+	struct json features;  /* that the base declares */
 	struct resource *made; /* appended by successes */
 	size_t made_count, made_capacity;
 	struct map made_by; /* operation id → index into made */

@@ -42,20 +42,11 @@ static void write_resources(struct json_writer *w, const struct generated *g)
 }
 
 /* Members of the base that no rule knows. */
-static void write_others(struct json_writer *w, struct json deployment, struct arena *a)
+static void write_others(struct json_writer *w, const struct base *b, struct arena *a)
 {
-	static const char *const known[] = { "manifest", "secrets_providers", "resources", "pending_operations",
-					     "metadata", "snippets",	      "extensions" };
-	struct json_iter it = json_iter_start(deployment);
-	struct json key, value;
-	while (json_next(&it, &key, &value)) {
-		bool is_known = false;
-		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-			is_known |= json_string_is(key, known[i]);
-		if (is_known)
-			continue;
-		jw_key_str(w, json_view(key, a));
-		jw_raw(w, value);
+	for (size_t i = 0; i < b->other_count; i++) {
+		jw_key_str(w, json_view(b->others[i].key, a));
+		jw_raw(w, b->others[i].value);
 	}
 }
 
@@ -97,11 +88,10 @@ static void write_document(struct replayer *r, const struct generated *g, const 
 {
 	struct json extensions = replay_extensions(r);
 	jw_object(w);
-	struct json base_features = json_get(in->base, "features");
-	bool features = g->features || has_unknown_features(base_features);
+	bool features = g->features || has_unknown_features(r->features);
 	jw_kv_int(w, "version", features ? 4 : 3);
 	if (features)
-		write_features(g, base_features, w);
+		write_features(g, r->features, w);
 	jw_key(w, "deployment");
 	jw_object(w);
 	write_manifest(r, w, in->engine_version, in->now_us);
@@ -115,7 +105,7 @@ static void write_document(struct replayer *r, const struct generated *g, const 
 		jw_kv_raw(w, "snippets", g->snippets);
 	if (json_count(extensions) > 0)
 		jw_kv_raw(w, "extensions", extensions);
-	write_others(w, r->base.text, r->a);
+	write_others(w, &r->base, r->a);
 	jw_object_end(w);
 	jw_object_end(w);
 }

@@ -29,16 +29,29 @@ static int member_of(struct json key)
 	return -1;
 }
 
-void resource_parse(struct json text, struct resource *ret)
+static void read_members(struct json_iter *members, struct resource *ret)
 {
-	*ret = (struct resource){ .text = text };
-	struct json_iter it = json_iter_start(text);
 	struct json key, value;
-	while (json_next(&it, &key, &value)) {
+	while (json_next(members, &key, &value)) {
 		int m = member_of(key);
 		if (m >= 0)
 			ret->member[m] = json_is_null(value) ? JSON_ABSENT : value;
 	}
+}
+
+void resource_parse(struct json text, struct resource *ret)
+{
+	*ret = (struct resource){ .text = text };
+	struct json_iter members = json_iter_start(text);
+	read_members(&members, ret);
+}
+
+void resource_read(struct json_iter *at, struct resource *ret)
+{
+	*ret = (struct resource){ 0 };
+	struct json_iter members = json_into(at);
+	read_members(&members, ret);
+	ret->text = json_out(at, &members);
 }
 
 void resource_set(struct resource *r, enum resource_member m, struct json value)

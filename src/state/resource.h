@@ -42,6 +42,8 @@ struct resource {
 };
 
 void resource_parse(struct json text, struct resource *ret);
+/* The same for the value that an iterator stands before (json_next_key), which goes over it. */
+void resource_read(struct json_iter *at, struct resource *ret);
 /* value absent: the member goes away. */
 void resource_set(struct resource *r, enum resource_member m, struct json value);
 void resource_emit(const struct resource *r, struct buf *out);

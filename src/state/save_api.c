@@ -153,12 +153,12 @@ int save_api_checkpoint(struct request *r, struct response *w, struct err *e)
 	int rc = request_json(r, false, &body, e);
 	if (rc < 0)
 		return rc;
+	rc = untyped_deployment_check(body, &resources, e);
 	/* A client of old may say that its state is lost; nothing is done about that (cli-protocol §3.6.2). */
-	if (json_is_true(json_get(body, "isInvalid")) && json_is_null(json_get(body, "deployment"))) {
+	if (rc < 0 && json_is_true(json_get(body, "isInvalid")) && json_is_null(json_get(body, "deployment"))) {
 		response_empty(w, 204);
 		return 0;
 	}
-	rc = untyped_deployment_check(body, &resources, e);
 	if (rc == 0)
 		rc = checkpoint_prepare(app_of(r), r->arena, r->body, r->body_gzip, resources, &checkpoint, e);
 	if (rc < 0)

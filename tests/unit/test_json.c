@@ -298,6 +298,40 @@ static void walking(void **state)
 	assert_false(json_next(&it, &key, &v));
 }
 
+/* Every value of a tree, by stepping in, equals what json_next() finds; leaving early goes over the rest. */
+static void step_through(struct json container, int depth)
+{
+	struct json_iter over = json_iter_start(container), at = json_iter_start(container);
+	struct json key, other_key, value;
+	while (json_next(&over, &key, &value)) {
+		assert_true(json_next_key(&at, &other_key));
+		assert_ptr_equal(key.p, other_key.p);
+		assert_int_equal(json_here(&at), json_type(value));
+		struct json_iter inside = json_into(&at);
+		/* Nothing, one element, or all of it. */
+		for (int i = 0; i < depth % 3 && json_next_key(&inside, NULL); i++)
+			json_over(&inside);
+		struct json whole = json_out(&at, &inside);
+		assert_ptr_equal(whole.p, value.p);
+		assert_int_equal(whole.n, value.n);
+		step_through(value, depth + 1);
+	}
+	assert_false(json_next_key(&at, NULL));
+}
+
+static void stepping_in(void **state)
+{
+	for (int depth = 0; depth < 3; depth++) {
+		step_through(
+			parse("{\"a\":[ ],\"b\":{ \"c\" : [1, {\"d\":\"]}\\\"\"} ,3 ] , \"e\":{} },\"f\":null,\"g\":[[[]],[{}]]}"),
+			depth);
+		step_through(parse(" [ \"x\" , [ 1 , 2 , 3 ] , { \"}\" : \"{\" } ] "), depth);
+		step_through(parse("7"), depth);
+	}
+	struct json_iter none = json_iter_start(JSON_ABSENT);
+	assert_false(json_next_key(&none, NULL));
+}
+
 #define DIGITS_50 "01234567890123456789012345678901234567890123456789"
 #define DIGITS_200 DIGITS_50 DIGITS_50 DIGITS_50 DIGITS_50
 
@@ -453,11 +487,17 @@ static void quoting(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(accepted), cmocka_unit_test(refused),
-		cmocka_unit_test(depth),    cmocka_unit_test(types_and_scalars),
-		cmocka_unit_test(strings),  cmocka_unit_test(walking),
-		cmocka_unit_test(equality), cmocka_unit_test(skipping_at_every_offset),
-		cmocka_unit_test(writing),  cmocka_unit_test(quoting),
+		cmocka_unit_test(accepted),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(depth),
+		cmocka_unit_test(types_and_scalars),
+		cmocka_unit_test(strings),
+		cmocka_unit_test(walking),
+		cmocka_unit_test(stepping_in),
+		cmocka_unit_test(equality),
+		cmocka_unit_test(skipping_at_every_offset),
+		cmocka_unit_test(writing),
+		cmocka_unit_test(quoting),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
