@@ -455,8 +455,8 @@ UPDATE deployments SET log_removed_us = :now_us WHERE id = :deployment_id;
 -- name: tick_overdue :many
 -- Active ones whose lease or deadline has passed, and those whose ending was interrupted.
 -- in: now_us int
--- out: id text, attempt int, status text, lease_expires_us int?, deadline_us int?, cancel_requested_us int?, ending_status text?
-SELECT id, attempt, status, lease_expires_us, deadline_us, cancel_requested_us, ending_status FROM deployments
+-- out: id text, attempt int, status text, started_us int?, lease_expires_us int?, deadline_us int?, cancel_requested_us int?, ending_status text?
+SELECT id, attempt, status, started_us, lease_expires_us, deadline_us, cancel_requested_us, ending_status FROM deployments
 WHERE status IN ('accepted', 'running')
 	AND (lease_expires_us <= :now_us OR deadline_us <= :now_us OR ending_status IS NOT NULL)
 LIMIT 1000;

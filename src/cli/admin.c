@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/encode.h"
 #include "base/json.h"
 
@@ -13,6 +14,7 @@
 
 struct call {
 	struct invocation *in;
+	const char *method;
 	const char *path;
 	const char *result; /* the member of the answer that is printed */
 	struct buf body;
@@ -21,7 +23,7 @@ struct call {
 
 static void call_init(struct call *c, struct invocation *in, const char *path, const char *result)
 {
-	*c = (struct call){ .in = in, .path = path, .result = result };
+	*c = (struct call){ .in = in, .method = "POST", .path = path, .result = result };
 	buf_init(&c->body, BODY_MAX_BYTES);
 	jw_init(&c->j, &c->body);
 	jw_object(&c->j);
@@ -71,7 +73,7 @@ static int call_run(struct call *c, struct err *e)
 	struct json answer = JSON_ABSENT;
 	int rc = buf_check(&c->body, "the request", e);
 	if (rc == 0)
-		rc = site_call(c->in, "POST", c->path, buf_str(&c->body), 0, &answer, e);
+		rc = site_call(c->in, c->method, c->path, buf_str(&c->body), 0, &answer, e);
 	buf_done(&c->body);
 	if (rc < 0)
 		return rc;
@@ -91,11 +93,47 @@ static int need(const char *value, const char *flag, struct err *e)
 	return value ? 0 : err_set(e, ERR_USAGE, "%s is missing", flag);
 }
 
+static int org_path(struct buf *ret, const char *org, const char *rest, struct err *e)
+{
+	buf_adds(ret, "/api/orgs/");
+	url_escape(ret, str_of(org));
+	buf_adds(ret, rest);
+	return buf_check(ret, "the path", e);
+}
+
 int command_org_add(struct invocation *in, struct err *e)
 {
 	struct call c;
 	call_init(&c, in, "/api/site/orgs", "id");
 	call_set(&c, "name", in->args[0]);
+	return call_run(&c, e);
+}
+
+/* Absent is not 0, which the options do not tell apart. */
+static bool is_given(struct invocation *in, const char *name)
+{
+	return options_value(&in->options, name)->text != NULL;
+}
+
+int command_org_set(struct invocation *in, struct err *e)
+{
+	bool limit = is_given(in, "limit"), time_limit = is_given(in, "time-limit");
+	if (!limit && !time_limit)
+		return err_set(e, ERR_USAGE, "nothing to set: --limit N or --time-limit TIME is missing");
+	if (in->config.time_limit_us % US_PER_S != 0)
+		return err_set(e, ERR_USAGE, "--time-limit: must be whole seconds");
+	_cleanup_buf_ struct buf path;
+	buf_init(&path, BODY_MAX_BYTES);
+	int rc = org_path(&path, in->args[0], "", e);
+	if (rc < 0)
+		return rc;
+	struct call c;
+	call_init(&c, in, path.data, "id");
+	c.method = "PATCH";
+	if (limit)
+		jw_kv_int(&c.j, "setDeploymentConcurrency", in->config.limit);
+	if (time_limit)
+		jw_kv_int(&c.j, "setDeploymentTimeoutSeconds", in->config.time_limit_us / US_PER_S);
 	return call_run(&c, e);
 }
 
@@ -132,10 +170,7 @@ int command_pool_create(struct invocation *in, struct err *e)
 		return rc;
 	_cleanup_buf_ struct buf path;
 	buf_init(&path, BODY_MAX_BYTES);
-	buf_adds(&path, "/api/orgs/");
-	url_escape(&path, str_of(in->config.org));
-	buf_adds(&path, "/agent-pools");
-	rc = buf_check(&path, "the path", e);
+	rc = org_path(&path, in->config.org, "/agent-pools", e);
 	if (rc < 0)
 		return rc;
 	struct call c;

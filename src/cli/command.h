@@ -41,6 +41,7 @@ int command_routes(struct invocation *in, struct err *e);
 int command_version(struct invocation *in, struct err *e);
 int command_help(struct invocation *in, struct err *e);
 int command_org_add(struct invocation *in, struct err *e);
+int command_org_set(struct invocation *in, struct err *e);
 int command_user_add(struct invocation *in, struct err *e);
 int command_token_create(struct invocation *in, struct err *e);
 int command_pool_create(struct invocation *in, struct err *e);

@@ -12,6 +12,10 @@ const struct command commands[] = {
 	  "Needs one outbound connection to the server and the token of an agent pool (slipway admin pool create).",
 	  command_agent },
 	{ "admin org add", COMMAND_ORG_ADD, "NAME", 1, "make an organization", "Prints its id.", command_org_add },
+	{ "admin org set", COMMAND_ORG_SET, "NAME", 1, "set the limits of an organization's deployments",
+	  "Prints its id. Lets an organization have more than its own administrators may set (--max-deployments and\n"
+	  "--max-deployment-timeout of the server). A time limit counts for runs that begin from now on.",
+	  command_org_set },
 	{ "admin user add", COMMAND_USER_ADD, "NAME", 1, "make a user, or let one join an organization",
 	  "Prints the user's id. The first user becomes site administrator.", command_user_add },
 	{ "admin token create", COMMAND_TOKEN_CREATE, NULL, 0, "make an access token for a user",

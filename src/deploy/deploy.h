@@ -6,7 +6,7 @@
 
 #include "state/state.h"
 
-/* Registers the hooks that lower rooms offer (state/state.h); once, before requests run. */
+/* Registers the hooks that lower rooms offer (state/state.h, identity/limits.h); once, before requests run. */
 void deploy_init(void);
 
 /* Leases of runners, claims whose work order nobody fetched, queue expiry, time limits, log retention. */

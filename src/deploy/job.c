@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "deploy/log_follow.h"
+#include "identity/limits.h"
 
 /* The first report of a step matters at once, everything else may extend the lease a little late. */
 #define LEASE_SLACK_US (5 * US_PER_S)
@@ -119,9 +120,13 @@ static int start(struct db_conn *c, struct step_report *s, const struct deployme
 	int rc = deployment_move(c, s->arena, d, DEPLOYMENT_RUNNING, "", s->now_us, e);
 	if (rc <= 0)
 		return rc;
+	struct limits limits;
+	rc = identity_limits(c, s->arena, s->app, d->org_id, &limits, e);
+	if (rc < 0)
+		return rc;
 	struct deployment_set_started_in in = { .id = s->id,
 						.now_us = s->now_us,
-						.deadline_us = s->now_us + s->app->options.deployment_timeout_us };
+						.deadline_us = s->now_us + limits.timeout_us };
 	s->started = true;
 	return q_deployment_set_started(c, &in, e);
 }

@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "deploy/job.h"
 #include "deploy/secrets.h"
+#include "identity/limits.h"
 
 #define HEARTBEAT_US (5 * US_PER_S)
 /* The run token outlives the time limit by this at most, should everything that revokes it fail. */
@@ -19,6 +20,7 @@ struct order {
 	const char *token_id;
 	struct str token_hash;
 	struct deployment_get_row d;
+	struct limits limits;
 };
 
 static int order_fn(struct db_conn *c, void *arg, struct err *e)
@@ -35,6 +37,9 @@ static int order_fn(struct db_conn *c, void *arg, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
+	rc = identity_limits(c, o->arena, o->app, o->d.org_id, &o->limits, e);
+	if (rc < 0)
+		return rc;
 	struct deployment_org_token_in asked = { .id = o->id };
 	struct deployment_org_token_row by;
 	rc = q_deployment_org_token(c, o->arena, &asked, &by, e);
@@ -49,8 +54,7 @@ static int order_fn(struct db_conn *c, void *arg, struct err *e)
 				   .deployment_id = o->id,
 				   .attempt = o->attempt,
 				   .stack_id = o->d.stack_id,
-				   .expires_us =
-					   o->now_us + o->app->options.deployment_timeout_us + RUN_TOKEN_SLACK_US };
+				   .expires_us = o->now_us + o->limits.timeout_us + RUN_TOKEN_SLACK_US };
 	return identity_token_insert(c, &token, e);
 }
 
@@ -257,7 +261,7 @@ static int put_order(struct writing *g, const char *run_token)
 	jw_object(g->w);
 	put_deployment(g);
 	jw_kv_int(g->w, "attempt", g->o->attempt);
-	jw_kv_int(g->w, "timeoutSeconds", app->options.deployment_timeout_us / US_PER_S);
+	jw_kv_int(g->w, "timeoutSeconds", (g->o->limits.timeout_us + US_PER_S - 1) / US_PER_S);
 	jw_kv_int(g->w, "heartbeatSeconds", heartbeat_seconds(app));
 	jw_kv_string(g->w, "backendUrl", app->public_url);
 	jw_kv_string(g->w, "runToken", run_token);

@@ -89,7 +89,7 @@ static int one_overdue(struct tick *t, const struct tick_overdue_row *d, struct 
 	/* Over the time limit: the runner is asked first, so that the CLI can close its update. */
 	t->id = d->id;
 	t->message = arena_printf(t->arena, "the time limit of %s is over",
-				  duration_text(t->arena, o->deployment_timeout_us));
+				  duration_text(t->arena, d->deadline_us - d->started_us));
 	if (!cancelled) {
 		int rc = db_write(t->app->db, time_limit_fn, t, e);
 		if (rc >= 0)

@@ -4,6 +4,8 @@
 #include "base/limits.h"
 #include "deploy/log_follow.h"
 #include "deploy/log_store.h"
+#include "deploy/queue.h"
+#include "identity/limits.h"
 
 #define VIEW_LOG_BYTES (2 * MIB)
 
@@ -183,4 +185,5 @@ void deploy_init(void)
 {
 	state_stack_is_deploying = is_deploying;
 	state_deployment_update_started = log_changed;
+	identity_limits_raised = queue_wake;
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "identity/app.h"
 #include "identity/internal.h"
+#include "identity/limits.h"
 
 #define ROUTE_FILE "routes_identity.def"
 #include "../api/declare.h"
@@ -47,16 +48,24 @@ struct patch_org {
 	int64_t permission; /* -1: stays */
 	int deploy;
 	int create;
+	struct limits_change limits;
 };
 const struct field patch_org_fields[] = {
 	FIELD(struct patch_org, permission, "setDefaultStackPermission", FIELD_INT, .min = 0, .max = WIRE_MAX,
 	      .doc = "What members may do to stacks: 0 none, 101 read, 102 write, 103 admin"),
 	FIELD(struct patch_org, deploy, "setDefaultStackDeploy", FIELD_TRISTATE,
 	      .doc = "With 101: they may start deployments as they were configured, too"),
-	FIELD(struct patch_org, create, "setMembersCanCreateStacks", FIELD_TRISTATE), FIELD_END
+	FIELD(struct patch_org, create, "setMembersCanCreateStacks", FIELD_TRISTATE),
+	FIELD(struct patch_org, limits.concurrency, "setDeploymentConcurrency", FIELD_INT, .min = 1,
+	      .max = LIMITS_CONCURRENCY_MAX, .doc = "How many deployments may run at once"),
+	FIELD(struct patch_org, limits.timeout_s, "setDeploymentTimeoutSeconds", FIELD_INT, .min = 0,
+	      .max = LIMITS_TIMEOUT_MAX_S,
+	      .doc = "How long a deployment that starts from now on may run; 0: as long as the server says"),
+	FIELD_END
 };
 
-static void write_metadata(struct request *r, struct response *w, enum stack_level level, bool create)
+static void write_metadata(struct request *r, struct response *w, enum stack_level level, bool create,
+			   const struct limits *limits)
 {
 	const struct org *org = &request_access(r)->org;
 	struct json_writer *j = response_json(w);
@@ -67,24 +76,35 @@ static void write_metadata(struct request *r, struct response *w, enum stack_lev
 	jw_kv_string(j, "created", clock_rfc3339(r->arena, org->created_us));
 	write_level(j, "defaultStackPermission", "defaultStackDeploy", level);
 	jw_kv_bool(j, "membersCanCreateStacks", create);
+	jw_kv_int(j, "concurrency", limits->concurrency);
+	jw_kv_int(j, "deploymentTimeoutSeconds", (limits->timeout_us + US_PER_S - 1) / US_PER_S);
 	jw_object_end(j);
-}
-
-int org_metadata_get(struct request *r, struct response *w, struct err *e)
-{
-	(void)e;
-	const struct org *org = &request_access(r)->org;
-	write_metadata(r, w, org->stack_level, org->members_create_stacks);
-	return 0;
 }
 
 struct set_org {
 	struct arena *a;
+	struct app *app;
 	const struct org *org;
 	struct patch_org body;
 	enum stack_level level;
 	bool create;
+	struct limits limits;
 };
+
+static int limits_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct set_org *p = arg;
+	return identity_limits(c, p->a, p->app, p->org->id, &p->limits, e);
+}
+
+int org_metadata_get(struct request *r, struct response *w, struct err *e)
+{
+	struct set_org p = { .a = r->arena, .app = app_of(r), .org = &request_access(r)->org };
+	int rc = db_read(p.app->db, limits_fn, &p, e);
+	if (rc == 0)
+		write_metadata(r, w, p.org->stack_level, p.org->members_create_stacks, &p.limits);
+	return rc;
+}
 
 static int set_org_fn(struct db_conn *c, void *arg, struct err *e)
 {
@@ -105,20 +125,26 @@ static int set_org_fn(struct db_conn *c, void *arg, struct err *e)
 					.members_create_stacks = p->create };
 	if (rc >= 0)
 		rc = q_org_set_access(c, &in, e);
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : limits_set(c, p->a, p->app, p->org->id, &p->body.limits, &p->limits, e);
 }
 
 int org_patch(struct request *r, struct response *w, struct err *e)
 {
 	struct set_org p = { .a = r->arena,
+			     .app = app_of(r),
 			     .org = &request_access(r)->org,
-			     .body = { .permission = -1, .deploy = -1, .create = -1 } };
+			     .body = { .permission = -1, .deploy = -1, .create = -1, .limits = { -1, -1 } } };
 	int rc = request_decode(r, w, patch_org_fields, &p.body, e);
 	if (rc == 0)
-		rc = db_write(app_of(r)->db, set_org_fn, &p, e);
+		rc = limits_check(p.app, &request_access(r)->who, &p.body.limits, e);
 	if (rc == 0)
-		write_metadata(r, w, p.level, p.create);
-	return rc;
+		rc = db_write(p.app->db, set_org_fn, &p, e);
+	if (rc < 0)
+		return rc;
+	if (p.body.limits.concurrency >= 0 && identity_limits_raised)
+		identity_limits_raised(p.app, r->arena, p.org->id);
+	write_metadata(r, w, p.level, p.create, &p.limits);
+	return 0;
 }
 
 /* --- grants on a stack --- */

@@ -16,10 +16,12 @@ struct identity;
 
 /* Times in microseconds; the options of `serve` and `dev`. */
 struct app_options {
-	int64_t runner_timeout_us;     /* --runner-timeout: a silent runner (10 min) */
-	int64_t claim_timeout_us;      /* --claim-timeout: from claim to work order (15 s) */
-	int64_t queue_expiry_us;       /* --queue-expiry (7 days) */
-	int64_t deployment_timeout_us; /* --deployment-timeout (2 h) */
+	int64_t runner_timeout_us;	   /* --runner-timeout: a silent runner (10 min) */
+	int64_t claim_timeout_us;	   /* --claim-timeout: from claim to work order (15 s) */
+	int64_t queue_expiry_us;	   /* --queue-expiry (7 days) */
+	int64_t deployment_timeout_us;	   /* --deployment-timeout (2 h), where the organization has none of its own */
+	int64_t deployment_timeout_max_us; /* --max-deployment-timeout (24 h): what its administrators may set */
+	int64_t concurrency_max;	   /* --max-deployments (100): likewise, how many at once */
 	int64_t lease_us;	    /* --lease: of an update (5 min); the CLI asks for its own duration, this caps it */
 	int64_t log_retention_us;   /* --log-retention (90 days) */
 	int64_t state_versions;	    /* --state-versions: how many of a stack are kept; 0: all */

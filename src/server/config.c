@@ -4,13 +4,14 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "identity/limits.h"
 
 #define SERVER (COMMAND_SERVE | COMMAND_DEV | COMMAND_CONFIG)
 #define RUNNER (COMMAND_AGENT | COMMAND_DEV | COMMAND_CONFIG)
 #define AGENT (COMMAND_AGENT | COMMAND_CONFIG)
-#define ADMIN                                                                                                   \
-	(COMMAND_ORG_ADD | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE | COMMAND_KEY_ROTATE | \
-	 COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT | COMMAND_IMPORT)
+#define ADMIN                                                                                                \
+	(COMMAND_ORG_ADD | COMMAND_ORG_SET | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE | \
+	 COMMAND_KEY_ROTATE | COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT | COMMAND_IMPORT)
 #define PROGRAMS (SERVER | AGENT)
 
 static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };
@@ -57,7 +58,12 @@ const struct option config_options[] = {
 	OPTION(struct config, times.queue_expiry_us, "queue-expiry", OPTION_DURATION, SERVER, TIME, .fallback = "168h",
 	       .help = "a deployment that nobody took for so long is skipped"),
 	OPTION(struct config, times.deployment_timeout_us, "deployment-timeout", OPTION_DURATION, SERVER, TIME,
-	       .fallback = "2h", .help = "the longest that a deployment may run"),
+	       .fallback = "2h", .help = "the longest that a deployment may run; organizations may differ"),
+	OPTION(struct config, times.deployment_timeout_max_us, "max-deployment-timeout", OPTION_DURATION, SERVER, TIME,
+	       .fallback = "24h", .help = "the longest that an organization's administrator may set for its own"),
+	OPTION(struct config, times.concurrency_max, "max-deployments", OPTION_INT, SERVER, .argument = "N",
+	       .fallback = "100", .min = 1, .max = LIMITS_CONCURRENCY_MAX,
+	       .help = "how many deployments at once such an administrator may allow"),
 	OPTION(struct config, times.lease_us, "lease", OPTION_DURATION, SERVER, TIME, .fallback = "5m",
 	       .help = "the longest lease of an update; less than 4m ends long updates of the CLI"),
 	OPTION(struct config, times.log_retention_us, "log-retention", OPTION_DURATION, SERVER, TIME,
@@ -80,6 +86,11 @@ const struct option config_options[] = {
 	       .help = "the server's control socket (default: slipway.sock in the data directory)"),
 	OPTION(struct config, org, "org", OPTION_STRING, COMMAND_USER_ADD | COMMAND_POOL_CREATE | COMMAND_IMPORT,
 	       .argument = "ORG", .flag_only = true, .help = "the organization"),
+	OPTION(struct config, limit, "limit", OPTION_INT, COMMAND_ORG_SET, .argument = "N", .flag_only = true, .min = 1,
+	       .max = LIMITS_CONCURRENCY_MAX, .help = "how many of its deployments may run at once"),
+	OPTION(struct config, time_limit_us, "time-limit", OPTION_DURATION, COMMAND_ORG_SET, .argument = "TIME",
+	       .flag_only = true, .min = 0, .max = LIMITS_TIMEOUT_MAX_S * US_PER_S,
+	       .help = "the longest that one may run, in whole seconds; 0s: as the server says"),
 	OPTION(struct config, from, "from", OPTION_STRING, COMMAND_IMPORT, .argument = "URL", .flag_only = true,
 	       .help = "file://DIR, or the address of another Pulumi service"),
 	OPTION(struct config, role, "role", OPTION_CHOICE, COMMAND_USER_ADD, .argument = "ROLE", .flag_only = true,

@@ -25,6 +25,7 @@ enum {
 	COMMAND_VERIFY = 1 << 13,
 	COMMAND_EXPORT = 1 << 14,
 	COMMAND_IMPORT = 1 << 15,
+	COMMAND_ORG_SET = 1 << 16,
 	COMMAND_PLAIN = 1 << 9, /* version, help: nothing but --help */
 };
 
@@ -58,6 +59,8 @@ struct config {
 	const char *org;
 	const char *user;
 	const char *role;
+	int64_t limit;
+	int64_t time_limit_us;
 	const char *description;
 	const char *from;
 	bool site_admin;

@@ -49,10 +49,7 @@ def kinds(waiting):
 
 
 def limit(site, n):
-    import sqlite3
-    with sqlite3.connect(site.server.data / "slipway.db", timeout=20) as c:
-        c.execute("UPDATE orgs SET deployment_limit = ? WHERE name = 'acme'", (n,))
-    c.close()
+    site.api.ok("PATCH", "/api/orgs/acme", {"setDeploymentConcurrency": n})
 
 
 def test_projects_take_turns_when_the_limit_binds(site):

@@ -86,6 +86,8 @@ static void defaults_of_the_issue(void **state)
 	assert_int_equal(f->config.times.claim_timeout_us, 15 * US_PER_S);
 	assert_int_equal(f->config.times.queue_expiry_us, 7 * US_PER_DAY);
 	assert_int_equal(f->config.times.deployment_timeout_us, 2 * US_PER_HOUR);
+	assert_int_equal(f->config.times.deployment_timeout_max_us, 24 * US_PER_HOUR);
+	assert_int_equal(f->config.times.concurrency_max, 100);
 	assert_int_equal(f->config.times.lease_us, 5 * US_PER_MINUTE);
 	assert_int_equal(f->config.times.log_retention_us, 90 * US_PER_DAY);
 	assert_string_equal(f->config.isolation, "auto");

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "db/queries_limits.h"
 #include "db/queries_state.h"
 #include "deploy/job.h"
 #include "deploy/log_store.h"
@@ -445,6 +446,31 @@ static void the_time_limit(void **state)
 	assert_string_equal(get(f, id).message, "the time limit of 2 h is over");
 }
 
+static int set_limits_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	return q_org_set_limits(c, arg, e);
+}
+
+/* An organization's own, as it was when the run began. */
+static void the_time_limit_of_an_organization(void **state)
+{
+	struct fixture *f = *state;
+	struct org_set_limits_in limits = { f->org[0], LIMIT, 90 * US_PER_S };
+	assert_int_equal(db_write(f->app.db, set_limits_fn, &limits, &f->e), 1);
+	const char *id = create(f, 0, "update", NULL, false), *other = create(f, 1, "update", NULL, false);
+	claim(f, 0, NULL), claim(f, 1, NULL);
+	step(f, id, 0, "running"), step(f, other, 0, "running");
+	limits.timeout_us = DB_NULL_INT;
+	assert_int_equal(db_write(f->app.db, set_limits_fn, &limits, &f->e), 1);
+	clock_set_offset_us(91 * US_PER_S);
+	tick(f);
+	clock_set_offset_us(152 * US_PER_S);
+	tick(f);
+	assert_status(f, id, "failed");
+	assert_string_equal(get(f, id).message, "the time limit of 90 s is over");
+	assert_status(f, other, "running");
+}
+
 static void nobody_took_it(void **state)
 {
 	struct fixture *f = *state;
@@ -631,6 +657,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(heartbeats_keep_it_alive, setup, teardown),
 		cmocka_unit_test_setup_teardown(cancel_by_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_time_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_time_limit_of_an_organization, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_took_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_interrupted_ending_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(appends_at_offsets, setup, teardown),
