@@ -123,11 +123,11 @@ SELECT deployments_paused AS paused, deployment_limit AS concurrency FROM orgs W
 UPDATE orgs SET deployments_paused = :paused WHERE id = :org_id;
 
 -- name: org_deployment_counts :many
--- in: org_id text, reader_id text?
+-- Of the stacks that a reader may see; of all of them: listing_counts.
+-- in: org_id text, reader_id text
 -- out: status text, n int
 SELECT d.status, COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id
-	AND (:reader_id IS NULL OR d.stack_id IN (
-	SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id))
+	AND d.stack_id IN (SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id)
 GROUP BY d.status;
 
 -- name: org_paused_stacks :many
@@ -142,13 +142,14 @@ ORDER BY s.project, s.name;
 -- ---- deployments ----
 
 -- name: deployment_insert :one
--- The version is the next one of its stack.
+-- The next version of its stack, the next number of its organization.
 -- in: id text, org_id text, stack_id text, operation text, pool_id text?, settings text, inherit_settings bool, skip_intermediate bool, initiator text, user_id text?, org_token text?, now_us int
 -- out: version int
-INSERT INTO deployments (id, org_id, stack_id, version, operation, status, pool_id, settings, inherit_settings,
-	skip_intermediate, initiator, requested_by, requested_by_token, created_us, modified_us)
+INSERT INTO deployments (id, org_id, stack_id, version, org_number, operation, status, pool_id, settings,
+	inherit_settings, skip_intermediate, initiator, requested_by, requested_by_token, created_us, modified_us)
 VALUES (:id, :org_id, :stack_id,
 	(SELECT COALESCE(MAX(d.version), 0) + 1 FROM deployments d WHERE d.stack_id = :stack_id),
+	(SELECT COALESCE(MAX(d.org_number), 0) + 1 FROM deployments d WHERE d.org_id = :org_id),
 	:operation, 'not-started', :pool_id, :settings, :inherit_settings, :skip_intermediate, :initiator, :user_id,
 	:org_token, :now_us, :now_us)
 RETURNING version;
@@ -172,35 +173,6 @@ SELECT requested_by_token AS org_token FROM deployments WHERE id = :id;
 -- in: stack_id text, version int
 -- out: id text
 SELECT id FROM deployments WHERE stack_id = :stack_id AND version = :version;
-
--- name: deployment_list_stack :many
--- Newest first.
--- in: stack_id text, status text?, skip int, n int
--- out: id text
-SELECT id FROM deployments WHERE stack_id = :stack_id AND (:status IS NULL OR status = :status)
-ORDER BY version DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
-
--- name: deployment_count_stack :one
--- in: stack_id text, status text?
--- out: n int, latest_version int
-SELECT COUNT(*) AS n, COALESCE(MAX(version), 0) AS latest_version FROM deployments
-WHERE stack_id = :stack_id AND (:status IS NULL OR status = :status);
-
--- name: deployment_list_org :many
--- Newest first. reader_id NULL: whoever asks may see all stacks of the organization.
--- in: org_id text, reader_id text?, status text?, skip int, n int
--- out: id text
-SELECT d.id FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
-	AND (:reader_id IS NULL OR d.stack_id IN (
-	SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id))
-ORDER BY d.id DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
-
--- name: deployment_count_org :one
--- in: org_id text, reader_id text?, status text?
--- out: n int
-SELECT COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
-	AND (:reader_id IS NULL OR d.stack_id IN (
-	SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id));
 
 -- name: deployment_recent_stack :many
 -- in: stack_id text, n int
@@ -329,11 +301,12 @@ INSERT INTO project_turns (org_id, project, claimed_us) VALUES (:org_id, :projec
 ON CONFLICT (org_id, project) DO UPDATE SET claimed_us = excluded.claimed_us;
 
 -- name: waiting_in_front :one
--- What stands before a queued deployment on its own stack: the one that is active, and how many older ones wait.
--- in: stack_id text, version int
+-- What stands before a queued deployment on its own stack: the one that is active, and how many older ones wait, from a
+-- version on.
+-- in: stack_id text, from_version int, version int
 -- out: ahead int, active_id text?, active_version int?, active_status text?
 SELECT (SELECT COUNT(*) FROM deployments w WHERE w.stack_id = :stack_id AND w.status = 'not-started'
-		AND w.version < :version) AS ahead,
+		AND w.version >= :from_version AND w.version < :version) AS ahead,
 	(SELECT a.id FROM deployments a WHERE a.stack_id = :stack_id AND a.status IN ('accepted', 'running'))
 		AS active_id,
 	(SELECT a.version FROM deployments a WHERE a.stack_id = :stack_id AND a.status IN ('accepted', 'running'))

@@ -103,10 +103,6 @@ DELETE FROM stacks WHERE id = :id;
 -- in: id text, now_us int
 UPDATE stacks SET deleted_us = :now_us, checkpoint_id = NULL, resource_count = 0 WHERE id = :id;
 
--- name: stack_remove_tombstone :exec
--- in: id text
-DELETE FROM stacks WHERE id = :id AND deleted_us IS NOT NULL;
-
 -- name: stack_list :many
 -- What may be seen, by name, behind the given names. reader_id NULL: everything (limited by only_stack_id).
 -- in: reader_id text?, only_stack_id text?, org text?, project text?, tag_name text?, tag_value text?,

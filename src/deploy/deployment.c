@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "deploy/job.h"
 #include "deploy/log_follow.h"
+#include "deploy/listing.h"
 #include "deploy/queue.h"
 
 /* A cancelled runner that does not even send its heartbeat is given up after this. */
@@ -89,9 +90,11 @@ int deployment_move(struct db_conn *c, struct arena *a, const struct deployment_
 		.id = d->id, .from_status = d->status, .to_status = states[to].name, .now_us = now_us
 	};
 	int rc = q_deployment_move(c, &in, e);
-	if (rc <= 0 || !states[to].event)
+	if (rc <= 0)
 		return rc;
-	rc = put_event(c, states[to].event, d, states[to].name, message, e);
+	rc = counts_moved(c, d->id, d->status, states[to].name, e);
+	if (rc == 0 && states[to].event)
+		rc = put_event(c, states[to].event, d, states[to].name, message, e);
 	return rc < 0 ? rc : 1;
 }
 
@@ -122,6 +125,8 @@ int deployment_add(struct db_conn *c, struct arena *a, const struct deployment_n
 	struct deployment_get_row d;
 	int rc = q_deployment_insert(c, a, &in, &out, e);
 	if (rc > 0)
+		rc = counts_added(c, id, states[DEPLOYMENT_NOT_STARTED].name, e);
+	if (rc == 0)
 		rc = get(c, a, id, &d, e);
 	if (rc == 0)
 		return err_set(e, ERR_INTERNAL, "the new deployment is not there");

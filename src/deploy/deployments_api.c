@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/limits.h"
+#include "db/queries_listing.h"
 #include "db/queries_schedule.h"
 #include "deploy/deployment_request.h"
 #include "deploy/deployments_api.h"
@@ -123,8 +124,7 @@ struct pausing {
 	bool stack_paused;
 	struct schedule_count_row schedules;
 	struct org_deployments_state_row org;
-	struct org_deployment_counts_row *counts;
-	size_t count;
+	int64_t counts[DEPLOYMENT_STATUS_COUNT + 1]; /* by status */
 	struct org_paused_stacks_row *stacks;
 	size_t stack_count;
 };
@@ -210,18 +210,31 @@ int deploy_stack_metadata(struct request *r, struct response *w, struct err *e)
 	return 0;
 }
 
+static int count_by_status(struct db_conn *c, struct pausing *p, const char *reader_id, struct err *e)
+{
+	struct org_deployment_counts_in in = { .org_id = p->org_id, .reader_id = reader_id };
+	struct org_deployment_counts_row *visible;
+	struct listing_counts_row *all;
+	size_t count;
+	memset(p->counts, 0, sizeof(p->counts));
+	int rc = reader_id ? q_org_deployment_counts(c, p->arena, &in, &visible, &count, e)
+			   : q_listing_counts(c, p->arena, &(struct listing_counts_in){ p->org_id }, &all, &count, e);
+	for (size_t i = 0; rc >= 0 && i < count; i++)
+		p->counts[deployment_status_parse(reader_id ? visible[i].status : all[i].status)] +=
+			reader_id ? visible[i].n : all[i].n;
+	return rc;
+}
+
 static int org_metadata_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct pausing *p = arg;
 	struct org_deployments_state_in org = { .org_id = p->org_id };
-	struct org_deployment_counts_in counts = { .org_id = p->org_id };
 	struct org_paused_stacks_in stacks = { .org_id = p->org_id };
-	int rc = identity_org_reader(c, p->arena, p->access, &counts.reader_id, e);
-	stacks.reader_id = counts.reader_id;
+	int rc = identity_org_reader(c, p->arena, p->access, &stacks.reader_id, e);
 	if (rc >= 0)
 		rc = q_org_deployments_state(c, p->arena, &org, &p->org, e);
 	if (rc >= 0)
-		rc = q_org_deployment_counts(c, p->arena, &counts, &p->counts, &p->count, e);
+		rc = count_by_status(c, p, stacks.reader_id, e);
 	if (rc >= 0)
 		rc = q_org_paused_stacks(c, p->arena, &stacks, &p->stacks, &p->stack_count, e);
 	return rc < 0 ? rc : 0;
@@ -236,14 +249,10 @@ int deploy_org_metadata(struct request *r, struct response *w, struct err *e)
 	};
 	const struct access *access = request_access(r);
 	struct pausing p = { .arena = r->arena, .org_id = access->org.id, .access = access };
-	int64_t n[DEPLOYMENT_STATUS_COUNT + 1] = { 0 }, total = 0;
+	int64_t total = 0;
 	int rc = db_read(app_of(r)->db, org_metadata_fn, &p, e);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < p.count; i++) {
-		n[deployment_status_parse(p.counts[i].status)] += p.counts[i].n;
-		total += p.counts[i].n;
-	}
 	struct json_writer *j = response_json(w);
 	jw_object(j);
 	jw_kv_bool(j, "paused", p.org.paused);
@@ -255,8 +264,10 @@ int deploy_org_metadata(struct request *r, struct response *w, struct err *e)
 	jw_array_end(j);
 	jw_key(j, "deploymentCounts");
 	jw_object(j);
-	for (unsigned s = 0; s < DEPLOYMENT_STATUS_COUNT; s++)
-		jw_kv_int(j, names[s], n[s]);
+	for (unsigned s = 0; s < DEPLOYMENT_STATUS_COUNT; s++) {
+		jw_kv_int(j, names[s], p.counts[s]);
+		total += p.counts[s];
+	}
 	jw_kv_int(j, "total", total);
 	jw_object_end(j);
 	jw_object_end(j);

@@ -1,35 +1,21 @@
-/* What shows deployments: list, get, updates (features §3.6, cli-protocol §4.3). */
+/* What shows one deployment: get, updates (features §3.6, cli-protocol §4.3). */
 #include <inttypes.h>
 
 #include "base/clock.h"
 #include "base/id.h"
 #include "deploy/deployments_api.h"
 #include "deploy/secrets.h"
-#include "deploy/waiting.h"
 
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
-
-#define PAGE_SIZE_DEFAULT 10
-#define PAGE_SIZE_MAX 100
-
-/* One deployment with everything that an answer shows of it. */
-struct shown {
-	struct deployment_get_row d;
-	struct step_list_row *steps;
-	size_t step_count;
-	struct update_summary *updates;
-	size_t update_count;
-	struct waiting waiting; /* of one that is queued */
-};
 
 static bool is_queued(const struct shown *s)
 {
 	return streq(s->d.status, "not-started");
 }
 
-/* 1 found, 0 not. */
-static int load(struct db_conn *c, struct arena *a, const char *id, struct shown *ret, struct err *e)
+int shown_load(struct db_conn *c, struct arena *a, const char *id, struct waiting_memo *memo, struct shown *ret,
+	       struct err *e)
 {
 	struct deployment_get_in in = { .id = id };
 	struct step_list_in steps = { .deployment_id = id };
@@ -40,7 +26,7 @@ static int load(struct db_conn *c, struct arena *a, const char *id, struct shown
 	if (rc >= 0)
 		rc = state_updates_of_deployment(c, a, id, &ret->updates, &ret->update_count, e);
 	if (rc >= 0 && is_queued(ret))
-		rc = waiting_read(c, a, &ret->d, clock_now_us(), &ret->waiting, e);
+		rc = waiting_read(c, a, &ret->d, clock_now_us(), memo, &ret->waiting, e);
 	return rc < 0 ? rc : 1;
 }
 
@@ -135,8 +121,7 @@ static void put_nested_update(struct json_writer *j, struct arena *a, const stru
 	jw_object_end(j);
 }
 
-/* Members that every shape has. */
-static void put_common(struct json_writer *j, struct arena *a, const struct shown *s)
+void shown_write(struct json_writer *j, struct arena *a, const struct shown *s)
 {
 	const struct deployment_get_row *d = &s->d;
 	jw_kv_string(j, "id", d->id);
@@ -247,7 +232,7 @@ static int one_fn(struct db_conn *c, void *arg, struct err *e)
 		id = rc > 0 ? row.id : NULL;
 	}
 	if (rc > 0)
-		rc = load(c, o->arena, id, &o->shown, e);
+		rc = shown_load(c, o->arena, id, NULL, &o->shown, e);
 	o->found = rc > 0 && (!o->stack_id || streq(o->shown.d.stack_id, o->stack_id));
 	if (rc <= 0 || !o->found)
 		return rc < 0 ? rc : 0;
@@ -291,7 +276,7 @@ static int get(struct request *r, struct response *w, const char *param, struct 
 		return rc;
 	struct json_writer *j = response_json(w);
 	jw_object(j);
-	put_common(j, r->arena, &o.shown);
+	shown_write(j, r->arena, &o.shown);
 	jw_kv_int(j, "latestVersion", o.latest_version);
 	if (access_may(request_access(r), PERM_SETTINGS_READ))
 		rc = put_configuration(j, r->arena, o.shown.d.settings, e);
@@ -350,139 +335,4 @@ int deploy_updates(struct request *r, struct response *w, struct err *e)
 	}
 	jw_array_end(j);
 	return 0;
-}
-
-/* --- list --- */
-
-struct listing {
-	struct arena *arena;
-	const struct access *access;
-	const char *reader_id; /* of the organization's: whose stacks; NULL: all */
-	const char *stack_id;  /* NULL: the whole organization */
-	const char *status;    /* NULL: any */
-	int64_t page, page_size;
-	bool ascending;
-	int64_t total;
-	struct shown *items;
-	size_t count;
-};
-
-static int list_count(struct db_conn *c, struct listing *l, struct err *e)
-{
-	int rc;
-	if (l->stack_id) {
-		struct deployment_count_stack_in in = { .stack_id = l->stack_id, .status = l->status };
-		struct deployment_count_stack_row row;
-		rc = q_deployment_count_stack(c, l->arena, &in, &row, e);
-		l->total = rc > 0 ? row.n : 0;
-	} else {
-		struct deployment_count_org_in in = { .org_id = l->access->org.id,
-						      .reader_id = l->reader_id,
-						      .status = l->status };
-		struct deployment_count_org_row row;
-		rc = q_deployment_count_org(c, l->arena, &in, &row, e);
-		l->total = rc > 0 ? row.n : 0;
-	}
-	return rc < 0 ? rc : 0;
-}
-
-static int list_ids(struct db_conn *c, struct listing *l, int64_t skip, int64_t n, const char **ids, size_t *ret_count,
-		    struct err *e)
-{
-	int rc;
-	if (l->stack_id) {
-		struct deployment_list_stack_in in = {
-			.stack_id = l->stack_id, .status = l->status, .skip = skip, .n = n
-		};
-		struct deployment_list_stack_row *rows;
-		rc = q_deployment_list_stack(c, l->arena, &in, &rows, ret_count, e);
-		for (size_t i = 0; rc >= 0 && i < *ret_count; i++)
-			ids[i] = rows[i].id;
-	} else {
-		struct deployment_list_org_in in = { .org_id = l->access->org.id,
-						     .reader_id = l->reader_id,
-						     .status = l->status,
-						     .skip = skip,
-						     .n = n };
-		struct deployment_list_org_row *rows;
-		rc = q_deployment_list_org(c, l->arena, &in, &rows, ret_count, e);
-		for (size_t i = 0; rc >= 0 && i < *ret_count; i++)
-			ids[i] = rows[i].id;
-	}
-	return rc;
-}
-
-static int list_fn(struct db_conn *c, void *arg, struct err *e)
-{
-	struct listing *l = arg;
-	const char *ids[PAGE_SIZE_MAX];
-	size_t count = 0;
-	l->count = 0;
-	int rc = l->stack_id ? 0 : identity_org_reader(c, l->arena, l->access, &l->reader_id, e);
-	if (rc == 0)
-		rc = list_count(c, l, e);
-	if (rc < 0)
-		return rc;
-	/* The statements go from the newest on; an ascending page is the same rows read from the other end. */
-	int64_t first = (l->page - 1) * l->page_size;
-	if (first >= l->total)
-		return 0;
-	int64_t n = l->total - first < l->page_size ? l->total - first : l->page_size;
-	rc = list_ids(c, l, l->ascending ? l->total - first - n : first, n, ids, &count, e);
-	for (size_t i = 0; rc >= 0 && i < count; i++) {
-		rc = load(c, l->arena, ids[l->ascending ? count - 1 - i : i], &l->items[l->count], e);
-		if (rc > 0)
-			l->count++;
-	}
-	return rc < 0 ? rc : 0;
-}
-
-static int list(struct request *r, struct response *w, const char *stack_id, struct err *e)
-{
-	struct listing l = { .arena = r->arena, .access = request_access(r), .stack_id = stack_id };
-	const char *sort = request_query(r, "sort");
-	l.status = request_query(r, "status");
-	int rc = request_query_int(r, "page", 1, INT32_MAX, 1, &l.page, e);
-	if (rc == 0)
-		rc = request_query_int(r, "pageSize", 1, PAGE_SIZE_MAX, PAGE_SIZE_DEFAULT, &l.page_size, e);
-	if (rc == 0)
-		rc = request_query_bool(r, "asc", false, &l.ascending, e);
-	if (rc < 0)
-		return rc;
-	if (sort && sort[0] && !streq(sort, "created") && !streq(sort, "version"))
-		return err_set(e, ERR_BAD_REQUEST, "sort: must be created or version");
-	if (l.status && !l.status[0])
-		l.status = NULL;
-	if (l.status && deployment_status_parse(l.status) == DEPLOYMENT_STATUS_COUNT)
-		return err_set(e, ERR_BAD_REQUEST, "status: is not one of a deployment");
-	l.items = arena_array(r->arena, PAGE_SIZE_MAX, sizeof(*l.items));
-	if (!l.items)
-		return err_nomem(e);
-	rc = db_read(app_of(r)->db, list_fn, &l, e);
-	if (rc < 0)
-		return rc;
-	struct json_writer *j = response_json(w);
-	jw_object(j);
-	jw_key(j, "deployments");
-	jw_array(j);
-	for (size_t i = 0; i < l.count; i++) {
-		jw_object(j);
-		put_common(j, r->arena, &l.items[i]);
-		jw_object_end(j);
-	}
-	jw_array_end(j);
-	jw_kv_int(j, "itemsPerPage", l.page_size);
-	jw_kv_int(j, "total", l.total);
-	jw_object_end(j);
-	return 0;
-}
-
-int deploy_list_stack(struct request *r, struct response *w, struct err *e)
-{
-	return list(r, w, request_access(r)->stack_id, e);
-}
-
-int deploy_list_org(struct request *r, struct response *w, struct err *e)
-{
-	return list(r, w, NULL, e);
 }

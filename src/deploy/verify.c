@@ -5,6 +5,7 @@
 
 #include "base/compress.h"
 #include "base/limits.h"
+#include "db/queries_listing.h"
 #include "db/queries_verify.h"
 #include "deploy/deploy.h"
 #include "deploy/secrets.h"
@@ -117,6 +118,33 @@ static void log_row(struct app *app, struct verify *v, struct verify_page *page,
 	page->at.line = l->first_line;
 }
 
+struct wrong {
+	struct arena *a;
+	struct counts_wrong_row *rows;
+	size_t count;
+};
+
+static int counts_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct wrong *p = arg;
+	return q_counts_wrong(c, p->a, &p->rows, &p->count, e);
+}
+
+/* The totals that lists show, beside the rows themselves (listing.h). */
+static int verify_counts(struct app *app, struct verify *v, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	arena_init(&a, 0);
+	struct wrong p = { .a = &a };
+	int rc = db_read(app->db, counts_fn, &p, e);
+	for (size_t i = 0; rc >= 0 && i < p.count; i++)
+		verify_problem(v,
+			       "the count of deployments %s of organization %s (bucket %" PRId64
+			       ") is too high by %" PRId64,
+			       p.rows[i].status, p.rows[i].org_name, p.rows[i].bucket, p.rows[i].too_many);
+	return rc < 0 ? rc : 0;
+}
+
 int deploy_verify(struct app *app, struct verify *v, struct err *e)
 {
 	struct page page = { 0 };
@@ -127,5 +155,5 @@ int deploy_verify(struct app *app, struct verify *v, struct err *e)
 		rc = verify_walk(app, v, deployments_fn, deployment_row, &page.p, e);
 	if (rc == 0)
 		rc = verify_walk(app, v, logs_fn, log_row, &page.p, e);
-	return rc;
+	return rc < 0 ? rc : verify_counts(app, v, e);
 }

@@ -3,6 +3,7 @@
  */
 #include "base/limits.h"
 #include "deploy/log_follow.h"
+#include "deploy/listing.h"
 #include "deploy/log_store.h"
 #include "deploy/queue.h"
 #include "identity/limits.h"
@@ -185,5 +186,6 @@ void deploy_init(void)
 {
 	state_stack_is_deploying = is_deploying;
 	state_deployment_update_started = log_changed;
+	state_stack_removing = counts_stack_removed;
 	identity_limits_raised = queue_wake;
 }

@@ -14,31 +14,103 @@ static const char *const kinds[WAITING_REASON_COUNT] = {
 	[WAITING_FOR_AGENT] = "agents-busy",
 };
 
-int waiting_read(struct db_conn *c, struct arena *a, const struct deployment_get_row *d, int64_t now_us,
-		 struct waiting *ret, struct err *e)
+/* --- what it follows from --- */
+
+static int read_limit(struct db_conn *c, struct arena *a, const char *org_id, struct waiting_memo *m, struct err *e)
 {
-	struct waiting_in_front_row front;
-	struct waiting_limit_row limit = { 0 };
-	struct waiting_agents_row agents = { 0 };
+	struct waiting_limit_row row = { 0 };
+	if (m->org_id && streq(m->org_id, org_id))
+		return 0;
+	int rc = q_waiting_limit(c, a, &(struct waiting_limit_in){ org_id }, &row, e);
+	if (rc < 0)
+		return rc;
+	m->org_id = org_id;
+	m->active = row.active;
+	m->limit = row.concurrency;
+	return 0;
+}
+
+static int read_agents(struct db_conn *c, struct arena *a, const char *org_id, const char *pool_id, int64_t now_us,
+		       struct waiting_memo *m, int64_t *ret_live, struct err *e)
+{
+	struct waiting_agents_row row = { 0 };
+	for (size_t i = 0; i < m->pool_count; i++)
+		if (m->pools[i].pool_id == pool_id ||
+		    (pool_id && m->pools[i].pool_id && streq(m->pools[i].pool_id, pool_id))) {
+			*ret_live = m->pools[i].live;
+			return 0;
+		}
+	int rc = q_waiting_agents(c, a, &(struct waiting_agents_in){ org_id, pool_id, now_us - AGENT_ONLINE_US }, &row,
+				  e);
+	if (rc < 0)
+		return rc;
+	if (m->pool_count < WAITING_MEMO)
+		m->pools[m->pool_count++] = (struct waiting_memo_pool){ pool_id, row.live };
+	*ret_live = row.live;
+	return 0;
+}
+
+static struct waiting_memo_stack *find_stack(struct waiting_memo *m, const char *stack_id)
+{
+	for (size_t i = 0; i < m->stack_count; i++)
+		if (streq(m->stacks[i].stack_id, stack_id))
+			return &m->stacks[i];
+	return NULL;
+}
+
+/* With a neighbour known, only those between the two are counted: a queue may be long. */
+static int read_front(struct db_conn *c, struct arena *a, const struct deployment_get_row *d, struct waiting_memo *m,
+		      struct waiting_memo_stack *ret, struct err *e)
+{
+	struct waiting_memo_stack *known = find_stack(m, d->stack_id);
+	bool behind = known && known->version <= d->version;
+	struct waiting_in_front_in in = { .stack_id = d->stack_id,
+					  .from_version = known ? (behind ? known->version : d->version) : 0,
+					  .version = known && !behind ? known->version : d->version };
+	struct waiting_in_front_row row;
+	int rc = q_waiting_in_front(c, a, &in, &row, e);
+	if (rc < 0)
+		return rc;
+	*ret = (struct waiting_memo_stack){ .stack_id = d->stack_id,
+					    .version = d->version,
+					    .ahead = !known   ? row.ahead
+						     : behind ? known->ahead + row.ahead
+							      : known->ahead - row.ahead,
+					    .front_id = row.active_id,
+					    .front_version = row.active_version,
+					    .front_status = row.active_status };
+	if (!known && m->stack_count < WAITING_MEMO)
+		known = &m->stacks[m->stack_count++];
+	if (known)
+		*known = *ret;
+	return 0;
+}
+
+int waiting_read(struct db_conn *c, struct arena *a, const struct deployment_get_row *d, int64_t now_us,
+		 struct waiting_memo *memo, struct waiting *ret, struct err *e)
+{
+	struct waiting_memo own = { 0 };
+	struct waiting_memo_stack front;
+	struct waiting_memo *m = memo ? memo : &own;
+	int64_t live;
 	/* The pool that is shown is the one that it names, or the organization's default. */
 	const char *pool_id = d->shown_pool_id;
-	int rc = q_waiting_in_front(c, a, &(struct waiting_in_front_in){ d->stack_id, d->version }, &front, e);
-	if (rc >= 0)
-		rc = q_waiting_limit(c, a, &(struct waiting_limit_in){ d->org_id }, &limit, e);
-	if (rc >= 0)
-		rc = q_waiting_agents(c, a, &(struct waiting_agents_in){ d->org_id, pool_id, now_us - AGENT_ONLINE_US },
-				      &agents, e);
+	int rc = read_front(c, a, d, m, &front, e);
+	if (rc == 0)
+		rc = read_limit(c, a, d->org_id, m, e);
+	if (rc == 0)
+		rc = read_agents(c, a, d->org_id, pool_id, now_us, m, &live, e);
 	if (rc < 0)
 		return rc;
 	struct waiting w = { .position = front.ahead + 1,
-			     .front_id = front.active_id,
-			     .front_version = front.active_version,
-			     .front_status = front.active_status,
-			     .active = limit.active,
-			     .limit = limit.concurrency,
+			     .front_id = front.front_id,
+			     .front_version = front.front_version,
+			     .front_status = front.front_status,
+			     .active = m->active,
+			     .limit = m->limit,
 			     .pool_id = pool_id,
 			     .pool_name = d->shown_pool_name,
-			     .live_agents = agents.live };
+			     .live_agents = live };
 	w.holds[WAITING_ORGANIZATION_PAUSED] = d->org_paused;
 	w.holds[WAITING_STACK_PAUSED] = d->stack_paused;
 	w.holds[WAITING_STACK_BUSY] = w.front_id != NULL;
@@ -52,6 +124,8 @@ int waiting_read(struct db_conn *c, struct arena *a, const struct deployment_get
 	*ret = w;
 	return 0;
 }
+
+/* --- how it is told --- */
 
 static const char *text_of(const struct waiting *w, enum waiting_reason r, struct arena *a)
 {

@@ -29,9 +29,29 @@ struct waiting {
 	int64_t live_agents;
 };
 
-/* Inside of a transaction; `d` is not-started. */
+/* What was found for others of the same transaction, so that a page of them costs little more than one: an organization's
+ * limit, a pool's agents, and of each stack how many wait before one version. Zeroed at first. */
+#define WAITING_MEMO 16
+struct waiting_memo {
+	const char *org_id;
+	int64_t active, limit;
+	struct waiting_memo_pool {
+		const char *pool_id; /* NULL: any */
+		int64_t live;
+	} pools[WAITING_MEMO];
+	struct waiting_memo_stack {
+		const char *stack_id;
+		int64_t version, ahead;
+		const char *front_id;
+		int64_t front_version;
+		const char *front_status;
+	} stacks[WAITING_MEMO];
+	size_t pool_count, stack_count;
+};
+
+/* Inside of a transaction; `d` is not-started. memo NULL: it is the only one. */
 int waiting_read(struct db_conn *c, struct arena *a, const struct deployment_get_row *d, int64_t now_us,
-		 struct waiting *ret, struct err *e);
+		 struct waiting_memo *memo, struct waiting *ret, struct err *e);
 /* {"position","text","reasons":[{"kind","text",...}]} */
 void waiting_write(struct json_writer *j, struct arena *a, const struct waiting *w);
 

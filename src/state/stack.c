@@ -6,6 +6,7 @@
 #include "state/resource.h"
 
 int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
+int (*state_stack_removing)(struct db_conn *c, const char *stack_id, struct err *e);
 
 int stack_gone(struct err *e)
 {
@@ -218,6 +219,12 @@ struct removal {
 	size_t blob_count;
 };
 
+static int remove_row(struct db_conn *c, const char *stack_id, struct err *e)
+{
+	int rc = state_stack_removing ? state_stack_removing(c, stack_id, e) : 0;
+	return rc < 0 ? rc : q_stack_remove(c, &(struct stack_remove_in){ stack_id }, e);
+}
+
 static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct removal *p = arg;
@@ -245,7 +252,7 @@ static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 	if (deploying)
 		rc = q_stack_bury(c, &(struct stack_bury_in){ p->stack_id, clock_now_us() }, e);
 	else
-		rc = q_stack_remove(c, &(struct stack_remove_in){ p->stack_id }, e);
+		rc = remove_row(c, p->stack_id, e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -260,6 +267,11 @@ int stack_delete(struct app *app, struct arena *a, const char *stack_id, bool fo
 
 int state_stack_forget(struct db_conn *c, const char *stack_id, struct err *e)
 {
-	int rc = q_stack_remove_tombstone(c, &(struct stack_remove_tombstone_in){ stack_id }, e);
+	_cleanup_arena_ struct arena a;
+	struct stack s;
+	arena_init(&a, 0);
+	int rc = state_stack_by_id(c, &a, stack_id, &s, e);
+	if (rc > 0 && s.deleted)
+		rc = remove_row(c, stack_id, e);
 	return rc < 0 ? rc : 0;
 }

@@ -69,6 +69,8 @@ int state_stack_forget(struct db_conn *c, const char *stack_id, struct err *e);
 extern int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
 /* Set by deploy/: an update of that deployment has been started (its log may go on now). On a worker, after the commit. */
 extern void (*state_deployment_update_started)(struct app *app, struct arena *a, const char *deployment_id);
+/* Set by deploy/: in the transaction that removes a stack's row, and with it everything that refers to it, just before. */
+extern int (*state_stack_removing)(struct db_conn *c, const char *stack_id, struct err *e);
 
 /* Removes states of versions that are no longer kept. */
 int state_retention_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
