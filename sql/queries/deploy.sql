@@ -195,7 +195,7 @@ ORDER BY id DESC LIMIT COALESCE(:n, 0);
 -- One update of a stack for the console: by id, or (id NULL) by the stack's version.
 -- in: stack_id text, id text?, version int
 -- out: id text, kind text, dry_run bool, status text, version int, message text, resource_changes text?, created_us int, started_us int?, ended_us int?, user_name text?, deployment_version int?
-SELECT p.id, p.kind, p.dry_run, p.status, p.version, p.message, p.resource_changes, p.created_us, p.started_us,
+SELECT p.id, CASE WHEN p.resource_import = 1 THEN 'import' ELSE p.kind END AS kind, p.dry_run, p.status, p.version, p.message, p.resource_changes, p.created_us, p.started_us,
 	p.ended_us, u.name AS user_name, d.version AS deployment_version
 FROM updates p LEFT JOIN users u ON u.id = p.requested_by LEFT JOIN deployments d ON d.id = p.deployment_id
 WHERE p.stack_id = :stack_id

@@ -147,11 +147,12 @@ DELETE FROM checkpoints WHERE stack_id = :stack_id RETURNING blob_key;
 -- name: update_insert :exec
 -- in: id text, stack_id text, kind text, dry_run bool, status text, version int, message text, environment text,
 --     config blob?, requested_by text?, deployment_id text?, base_checkpoint_id text?, checkpoint_id text?,
---     resource_count int?, now_us int, started_us int?, ended_us int?
+--     resource_count int?, resource_import bool, now_us int, started_us int?, ended_us int?
 INSERT INTO updates (id, stack_id, kind, dry_run, status, version, message, environment, config, requested_by,
-	deployment_id, base_checkpoint_id, checkpoint_id, resource_count, created_us, started_us, ended_us)
+	deployment_id, base_checkpoint_id, checkpoint_id, resource_count, resource_import, created_us, started_us, ended_us)
 VALUES (:id, :stack_id, :kind, :dry_run, :status, :version, :message, :environment, :config, :requested_by,
-	:deployment_id, :base_checkpoint_id, :checkpoint_id, :resource_count, :now_us, :started_us, :ended_us);
+	:deployment_id, :base_checkpoint_id, :checkpoint_id, :resource_count, :resource_import, :now_us, :started_us,
+	:ended_us);
 
 -- name: update_get :one
 -- in: id text
@@ -215,8 +216,8 @@ WHERE id = :id AND status IN ('not-started', 'in-progress');
 -- out: id text, kind text, status text, version int, message text, environment text, config blob?,
 --      resource_changes text?, resource_count int?, started_us int?, ended_us int?, deployment_id text?,
 --      author text?, author_name text?, author_email text?
-SELECT u.id AS id, u.kind AS kind, u.status AS status, u.version AS version, u.message AS message,
-	u.environment AS environment, u.config AS config, u.resource_changes AS resource_changes,
+SELECT u.id AS id, CASE WHEN u.resource_import = 1 THEN 'resource-import' ELSE u.kind END AS kind, u.status AS status,
+	u.version AS version, u.message AS message, u.environment AS environment, u.config AS config, u.resource_changes AS resource_changes,
 	u.resource_count AS resource_count, u.started_us AS started_us, u.ended_us AS ended_us,
 	u.deployment_id AS deployment_id, w.name AS author, w.display_name AS author_name, w.email AS author_email
 FROM updates u LEFT JOIN users w ON w.id = u.requested_by
@@ -228,8 +229,8 @@ ORDER BY u.version DESC LIMIT :count OFFSET :skip;
 -- out: id text, kind text, status text, version int, message text, environment text, config blob?,
 --      resource_changes text?, resource_count int?, started_us int?, ended_us int?, deployment_id text?,
 --      author text?, author_name text?, author_email text?
-SELECT u.id AS id, u.kind AS kind, u.status AS status, u.version AS version, u.message AS message,
-	u.environment AS environment, u.config AS config, u.resource_changes AS resource_changes,
+SELECT u.id AS id, CASE WHEN u.resource_import = 1 THEN 'resource-import' ELSE u.kind END AS kind, u.status AS status,
+	u.version AS version, u.message AS message, u.environment AS environment, u.config AS config, u.resource_changes AS resource_changes,
 	u.resource_count AS resource_count, u.started_us AS started_us, u.ended_us AS ended_us,
 	u.deployment_id AS deployment_id, w.name AS author, w.display_name AS author_name, w.email AS author_email
 FROM updates u LEFT JOIN users w ON w.id = u.requested_by
@@ -246,8 +247,8 @@ SELECT count(*) AS total FROM updates WHERE stack_id = :stack_id AND dry_run = 0
 -- out: id text, kind text, status text, version int, message text, environment text, config blob?,
 --      resource_changes text?, resource_count int?, started_us int?, ended_us int?, deployment_id text?,
 --      author text?, author_name text?, author_email text?
-SELECT u.id AS id, u.kind AS kind, u.status AS status, u.version AS version, u.message AS message,
-	u.environment AS environment, u.config AS config, u.resource_changes AS resource_changes,
+SELECT u.id AS id, CASE WHEN u.resource_import = 1 THEN 'resource-import' ELSE u.kind END AS kind, u.status AS status,
+	u.version AS version, u.message AS message, u.environment AS environment, u.config AS config, u.resource_changes AS resource_changes,
 	u.resource_count AS resource_count, u.started_us AS started_us, u.ended_us AS ended_us,
 	u.deployment_id AS deployment_id, w.name AS author, w.display_name AS author_name, w.email AS author_email
 FROM updates u LEFT JOIN users w ON w.id = u.requested_by
@@ -265,8 +266,8 @@ WHERE stack_id = :stack_id AND dry_run = 1 AND status <> 'not-started' AND versi
 -- in: deployment_id text
 -- out: id text, kind text, dry_run bool, status text, version int, message text, environment text,
 --      started_us int?, ended_us int?
-SELECT u.id AS id, u.kind AS kind, u.dry_run AS dry_run, u.status AS status, u.version AS version,
-	u.message AS message, u.environment AS environment, u.started_us AS started_us, u.ended_us AS ended_us
+SELECT u.id AS id, CASE WHEN u.resource_import = 1 THEN 'import' ELSE u.kind END AS kind, u.dry_run AS dry_run,
+	u.status AS status, u.version AS version, u.message AS message, u.environment AS environment, u.started_us AS started_us, u.ended_us AS ended_us
 FROM updates u JOIN deployments d ON d.id = u.deployment_id AND d.stack_id = u.stack_id
 WHERE u.deployment_id = :deployment_id ORDER BY u.id;
 

@@ -8,10 +8,10 @@
 #include "deploy/log_follow.h"
 #include "deploy/listing.h"
 #include "deploy/queue.h"
+#include "identity/event.h"
 
 /* A cancelled runner that does not even send its heartbeat is given up after this. */
 #define CANCEL_GRACE_US (60 * US_PER_S)
-#define EVENT_BYTES 8192
 
 const char *const deployment_operations[] = { "update",	      "preview",	 "refresh", "destroy",
 					      "detect-drift", "remediate-drift", NULL };
@@ -56,27 +56,24 @@ bool deployment_is_over(const char *status)
 	return s < DEPLOYMENT_STATUS_COUNT && states[s].next == 0;
 }
 
-static int put_event(struct db_conn *c, const char *kind, const struct deployment_get_row *d, const char *status,
-		     const char *message, struct err *e)
+static int put_event(struct db_conn *c, struct arena *a, const char *kind, const struct deployment_get_row *d,
+		     const char *status, const char *message, struct err *e)
 {
-	_cleanup_buf_ struct buf b;
-	struct json_writer w;
-	buf_init(&b, EVENT_BYTES);
-	jw_init(&w, &b);
-	jw_object(&w);
-	jw_kv_string(&w, "deploymentId", d->id);
-	jw_kv_int(&w, "version", d->version);
-	jw_kv_string(&w, "organization", d->org_name);
-	jw_kv_string(&w, "project", d->project);
-	jw_kv_string(&w, "stack", d->stack_name);
-	jw_kv_string(&w, "operation", d->operation);
-	jw_kv_string(&w, "status", status);
-	jw_kv_string(&w, "requestedBy", d->user_name);
-	jw_kv_string(&w, "initiator", d->initiator);
-	jw_kv_string(&w, "message", message);
-	jw_object_end(&w);
-	int rc = buf_check(&b, "event", e);
-	return rc < 0 ? rc : outbox_put(c, kind, d->org_id, d->stack_id, buf_str(&b), e);
+	struct event_subject subject = { .org_id = d->org_id, .stack_id = d->stack_id, .user_id = d->requested_by };
+	struct event v;
+	int rc = event_begin(c, a, &subject, &v, e);
+	if (rc < 0)
+		return rc;
+	jw_kv_string(&v.w, "deploymentId", d->id);
+	jw_kv_int(&v.w, "version", d->version);
+	jw_kv_string(&v.w, "operation", d->operation);
+	jw_kv_string(&v.w, "status", status);
+	event_url(&v, "deploymentUrl", a, arena_printf(a, "deployments/%" PRId64, d->version));
+	if (d->initiator[0])
+		jw_kv_string(&v.w, "initiator", d->initiator);
+	if (message[0])
+		jw_kv_string(&v.w, "message", message);
+	return event_put(c, &v, kind, e);
 }
 
 int deployment_move(struct db_conn *c, struct arena *a, const struct deployment_get_row *d, enum deployment_status to,
@@ -94,7 +91,7 @@ int deployment_move(struct db_conn *c, struct arena *a, const struct deployment_
 		return rc;
 	rc = counts_moved(c, d->id, d->status, states[to].name, e);
 	if (rc == 0 && states[to].event)
-		rc = put_event(c, states[to].event, d, states[to].name, message, e);
+		rc = put_event(c, a, states[to].event, d, states[to].name, message, e);
 	return rc < 0 ? rc : 1;
 }
 
@@ -133,7 +130,7 @@ int deployment_add(struct db_conn *c, struct arena *a, const struct deployment_n
 	if (rc < 0)
 		return rc;
 	*ret_version = out.version;
-	return put_event(c, "deployment.queued", &d, d.status, "", e);
+	return put_event(c, a, "deployment.queued", &d, d.status, "", e);
 }
 
 void deployment_queued(struct app *app, struct arena *a, const char *org_id, const char *stack_id)
@@ -232,6 +229,14 @@ static int finish_ending_fn(struct db_conn *c, void *arg, struct err *e)
 		return rc;
 	struct deployment_set_ended_in end = { .id = d.id, .message = d.message, .now_us = n->now_us };
 	rc = q_deployment_set_ended(c, &end, e);
+	struct drift_deployment drift = { .id = d.id,
+					  .org_id = d.org_id,
+					  .stack_id = d.stack_id,
+					  .operation = d.operation,
+					  .version = d.version,
+					  .user_id = d.requested_by };
+	if (rc >= 0 && to == DEPLOYMENT_FAILED)
+		rc = state_drift_deployment_failed(c, n->arena, &drift, e);
 	if (rc >= 0)
 		rc = skip_superseded(c, n, d.stack_id, e);
 	if (rc >= 0)

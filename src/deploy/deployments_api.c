@@ -123,6 +123,7 @@ struct pausing {
 	const struct access *access; /* of the organization's: whose stacks count */
 	bool stack_paused;
 	struct schedule_count_row schedules;
+	struct drift_status drift;
 	struct org_deployments_state_row org;
 	int64_t counts[DEPLOYMENT_STATUS_COUNT + 1]; /* by status */
 	struct org_paused_stacks_row *stacks;
@@ -190,6 +191,8 @@ static int stack_metadata_fn(struct db_conn *c, void *arg, struct err *e)
 	struct schedule_count_in schedules = { .stack_id = p->stack_id };
 	if (rc >= 0)
 		rc = q_schedule_count(c, p->arena, &schedules, &p->schedules, e);
+	if (rc >= 0)
+		rc = state_drift_status(c, p->arena, p->stack_id, &p->drift, e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -206,6 +209,10 @@ int deploy_stack_metadata(struct request *r, struct response *w, struct err *e)
 	jw_kv_bool(j, "stackPaused", p.stack_paused);
 	jw_kv_bool(j, "organizationPaused", p.org.paused);
 	jw_kv_bool(j, "hasSchedules", p.schedules.n > 0);
+	if (p.drift.run_id || p.drift.in_progress) {
+		jw_key(j, "drift");
+		state_drift_write(j, &p.drift);
+	}
 	jw_object_end(j);
 	return 0;
 }

@@ -3,9 +3,9 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "deploy/schedule.h"
+#include "identity/event.h"
 
 #define RUNS_KEPT 100
-#define EVENT_BYTES 4096
 
 struct firing {
 	struct arena *arena;
@@ -80,22 +80,22 @@ static int fire_fn(struct db_conn *c, void *arg, struct err *e)
 	return schedule_move(c, &f->s, "fired", f->now_us, e);
 }
 
-static int put_warning(struct db_conn *c, const struct schedule_get_row *s, const struct schedule_names_row *names,
-		       struct arena *a, struct err *e)
+static int put_warning(struct db_conn *c, const struct schedule_get_row *s, struct arena *a, struct err *e)
 {
-	_cleanup_buf_ struct buf b;
-	struct json_writer w;
-	buf_init(&b, EVENT_BYTES);
-	jw_init(&w, &b);
-	jw_object(&w);
-	jw_kv_string(&w, "scheduleId", s->id);
-	jw_kv_string(&w, "organization", names->org_name);
-	jw_kv_string(&w, "project", names->project);
-	jw_kv_string(&w, "stack", names->stack_name);
-	jw_kv_string(&w, "destroyAt", clock_rfc3339(a, s->once_us));
-	jw_object_end(&w);
-	int rc = buf_check(&b, "event", e);
-	return rc < 0 ? rc : outbox_put(c, "stack.ttl_warning", s->org_id, s->stack_id, buf_str(&b), e);
+	struct event_subject subject = { .org_id = s->org_id, .stack_id = s->stack_id, .user_id = s->created_by };
+	struct json request;
+	struct event v;
+	int rc = json_check(str_of(s->request), &request, e);
+	if (rc == 0)
+		rc = event_begin(c, a, &subject, &v, e);
+	if (rc < 0)
+		return rc;
+	jw_kv_string(&v.w, "scheduleId", s->id);
+	jw_kv_string(&v.w, "destroyAt", clock_rfc3339(a, s->once_us));
+	jw_kv_bool(&v.w, "deleteAfterDestroy",
+		   json_is_true(
+			   json_path(request, "settings", "operationContext", "options", "deleteAfterDestroy", NULL)));
+	return event_put(c, &v, "stack.ttl_warning", e);
 }
 
 static int warn_fn(struct db_conn *c, void *arg, struct err *e)
@@ -110,7 +110,7 @@ static int warn_fn(struct db_conn *c, void *arg, struct err *e)
 	rc = q_schedule_names(c, f->arena, &stack, &names, e);
 	/* Several that were missed while no server ran are one. */
 	if (rc > 0 && !names.deleted && f->s.once_us > f->now_us)
-		rc = put_warning(c, &f->s, &names, f->arena, e);
+		rc = put_warning(c, &f->s, f->arena, e);
 	struct schedule_set_warn_in set = { .id = f->id,
 					    .warn_us = schedule_warning_us(f->s.kind, f->s.once_us, f->now_us) };
 	return rc < 0 ? rc : q_schedule_set_warn(c, &set, e);

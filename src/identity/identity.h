@@ -222,8 +222,8 @@ int identity_lease_tokens_expire(struct db_conn *c, const char *update_id, int64
 /* Names of organizations and users: ^[a-zA-Z0-9][a-zA-Z0-9-_]{1,38}[a-zA-Z0-9]$ (cli-protocol §2.3). */
 bool identity_name_valid(const char *name);
 
-/* --- outbox (identity is the lowest room above db; every room may write events) ---
- * Inserts one row per consumer that wants `kind` (table in outbox.c). payload is JSON text. */
+/* --- outbox (identity is the lowest room above db; every room may write events, by event.h) ---
+ * Inserts one row per consumer that wants `kind` (table in outbox.c), and one to be read for a while. payload is JSON. */
 int outbox_put(struct db_conn *c, const char *kind, const char *org_id, const char *stack_id, struct str payload,
 	       struct err *e);
 

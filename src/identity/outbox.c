@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "db/queries_event.h"
 #include "db/queries_identity.h"
 
 /* While a row is being delivered it is not due; a server that dies in between leaves it to be delivered again then. */
@@ -51,6 +52,12 @@ int outbox_put(struct db_conn *c, const char *kind, const char *org_id, const ch
 	const char *text = payload.p ? str_dup(&a, payload) : "{}";
 	if (!text)
 		return err_nomem(e);
+	/* Made here, on the thread that writes: ids are in the order of the commits. */
+	char id[ID_SIZE];
+	id_new(id);
+	int rc = q_event_insert(c, &(struct event_insert_in){ id, kind, org_id, stack_id, text, clock_now_us() }, e);
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < ARRAY_SIZE(consumers); i++) {
 		if (!str_starts_with(str_of(kind), consumers[i].kind_prefix))
 			continue;
@@ -60,11 +67,9 @@ int outbox_put(struct db_conn *c, const char *kind, const char *org_id, const ch
 						.stack_id = stack_id,
 						.payload = text,
 						.now_us = clock_now_us() };
-		/* Made here, on the thread that writes: ids are in the order of the commits. */
-		char id[ID_SIZE];
 		id_new(id);
 		row.id = id;
-		int rc = q_outbox_insert(c, &row, e);
+		rc = q_outbox_insert(c, &row, e);
 		if (rc < 0)
 			return rc;
 	}

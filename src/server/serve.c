@@ -11,6 +11,7 @@
 #include "crypto/crypto.h"
 #include "db/db.h"
 #include "http/http.h"
+#include "identity/event.h"
 #include "identity/identity.h"
 #include "os/file.h"
 #include "server/storage.h"
@@ -44,6 +45,11 @@ static int tick_identity(struct app *app, int64_t now_us, int64_t *ret_next_us, 
 	return identity_tick(app->db, now_us, ret_next_us, e);
 }
 
+static int tick_events(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e)
+{
+	return event_tick(app->db, now_us, ret_next_us, e);
+}
+
 static int tick_storage(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e)
 {
 	struct server *s = app->server;
@@ -53,6 +59,7 @@ static int tick_storage(struct app *app, int64_t now_us, int64_t *ret_next_us, s
 static const struct tick ticks[] = {
 	{ "storage", tick_storage },
 	{ "identity", tick_identity },
+	{ "events", tick_events },
 	{ "state", state_tick },
 	{ "resources", state_index_tick },
 	{ "retention of states", state_retention_tick },
@@ -270,6 +277,8 @@ static int start(struct server *s, const struct config *config, struct err *e)
 		rc = make_urls(s, config, e);
 	struct ticker *ticker;
 	if (rc == 0)
+		event_set_public_url(s->app.public_url);
+	if (rc == 0)
 		rc = ticker_start(&s->app, ticks, ARRAY_SIZE(ticks), &ticker, e);
 	if (rc < 0)
 		return rc;
@@ -350,6 +359,7 @@ void server_free(struct server *s)
 	if (s->app.http)
 		http_server_free(s->app.http);
 	outbox_set_notify(NULL, NULL);
+	event_set_public_url("");
 	storage_free(s->storage);
 	if (s->app.blobs)
 		blob_close(s->app.blobs);

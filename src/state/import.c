@@ -4,6 +4,7 @@
 #include "base/id.h"
 #include "db/queries_state.h"
 #include "state/stack.h"
+#include "state/update_event.h"
 
 struct importing {
 	struct arena *a;
@@ -52,7 +53,13 @@ static int import_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc >= 0)
 		rc = q_stack_set_state(
 			c, &(struct stack_set_state_in){ s.id, n->checkpoint->id, n->checkpoint->resource_count }, e);
-	return rc < 0 ? rc : 0;
+	struct update_outcome outcome = { .id = p->id,
+					  .org_id = s.org_id,
+					  .stack_id = s.id,
+					  .version = version,
+					  .deployment_id = n->deployment_id,
+					  .result = "succeeded" };
+	return rc < 0 ? rc : update_event_put(c, p->a, &outcome, e);
 }
 
 int state_import(struct app *app, struct arena *a, const struct import *n, const char **ret_update_id,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "db/queries_state.h"
+#include "identity/event.h"
 #include "state/resource.h"
 
 int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
@@ -183,7 +184,8 @@ static int create_fn(struct db_conn *c, void *arg, struct err *e)
 		rc = identity_grant_creator(c, n->access, p->row.id, e);
 	if (rc >= 0 && n->checkpoint)
 		rc = checkpoint_insert(c, n->checkpoint, p->row.id, NULL, 0, p->row.now_us, e);
-	return rc < 0 ? rc : 0;
+	struct event_subject subject = { .org_id = n->access->org.id, .stack_id = p->row.id, .who = &n->access->who };
+	return rc < 0 ? rc : event_put_simple(c, p->a, &subject, "stack.created", e, "action", "created", NULL);
 }
 
 int stack_create(struct app *app, struct arena *a, const struct new_stack *n, struct err *e)
@@ -213,6 +215,7 @@ int stack_create(struct app *app, struct arena *a, const struct new_stack *n, st
 
 struct removal {
 	struct arena *a;
+	const struct access *access;
 	const char *stack_id;
 	bool force;
 	struct checkpoints_remove_of_stack_row *blobs;
@@ -247,6 +250,9 @@ static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 						   &p->blobs, &p->blob_count, e);
 	if (rc >= 0)
 		rc = q_stack_former_names_clear(c, &(struct stack_former_names_clear_in){ p->stack_id }, e);
+	struct event_subject subject = { .org_id = s.org_id, .stack_id = s.id, .who = &p->access->who };
+	if (rc >= 0)
+		rc = event_put_simple(c, p->a, &subject, "stack.deleted", e, "action", "deleted", NULL);
 	if (rc < 0)
 		return rc;
 	if (deploying)
@@ -256,9 +262,9 @@ static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-int stack_delete(struct app *app, struct arena *a, const char *stack_id, bool force, struct err *e)
+int stack_delete(struct app *app, struct arena *a, const struct access *access, bool force, struct err *e)
 {
-	struct removal p = { .a = a, .stack_id = stack_id, .force = force };
+	struct removal p = { .a = a, .access = access, .stack_id = access->stack_id, .force = force };
 	int rc = db_write(app->db, delete_fn, &p, e);
 	for (size_t i = 0; rc == 0 && i < p.blob_count; i++)
 		checkpoint_remove_blob(app, p.blobs[i].blob_key);

@@ -22,7 +22,7 @@ int stack_put_tags(struct db_conn *c, struct arena *a, const char *stack_id, str
 
 /* ERR_BAD_REQUEST with the text that the CLI knows when there are resources and not `force`; ERR_CONFLICT while an
  * update runs. With a deployment under way a tombstone stays. */
-int stack_delete(struct app *app, struct arena *a, const char *stack_id, bool force, struct err *e);
+int stack_delete(struct app *app, struct arena *a, const struct access *access, bool force, struct err *e);
 
 /* Gives it another name or moves it to another project of its organization. The old name still leads to the stack,
  * because its state's secrets provider goes on naming it, until a new stack takes that name. ERR_BAD_REQUEST when

@@ -171,7 +171,7 @@ int stack_api_delete(struct request *r, struct response *w, struct err *e)
 	if (rc == 0)
 		rc = request_query_bool(r, "forceDestroy", false, &destroy, e);
 	if (rc == 0)
-		rc = stack_delete(app_of(r), r->arena, request_access(r)->stack_id, force || destroy, e);
+		rc = stack_delete(app_of(r), r->arena, request_access(r), force || destroy, e);
 	if (rc < 0)
 		return rc;
 	response_empty(w, 204);

@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "base/limits.h"
 #include "db/queries_state.h"
+#include "identity/event.h"
 #include "state/rename.h"
 
 struct rename_tx {
@@ -94,7 +95,11 @@ static int rename_fn(struct db_conn *c, void *arg, struct err *e)
 		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, p->update_id, now }, e);
 	if (rc >= 0)
 		rc = q_stack_set_state(c, &(struct stack_set_state_in){ s.id, checkpoint_id, s.resource_count }, e);
-	return rc < 0 ? rc : 0;
+	struct event_subject subject = { .org_id = s.org_id, .stack_id = s.id, .who = &p->access->who };
+	if (rc < 0)
+		return rc;
+	return event_put_simple(c, p->a, &subject, "stack.renamed", e, "formerProjectName", s.project,
+				"formerStackName", s.name, NULL);
 }
 
 static int rewrite_state(struct app *app, struct rename_tx *p, struct checkpoint *ret, struct err *e)

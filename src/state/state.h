@@ -59,6 +59,29 @@ const char *state_update_result(const char *status);
 int state_updates_of_deployment(struct db_conn *c, struct arena *a, const char *deployment_id,
 				struct update_summary **ret, size_t *ret_count, struct err *e);
 
+/* Drift (drift.h): what the newest run of a stack has found. */
+struct drift_status {
+	const char *run_id; /* NULL: there was none */
+	bool detected;
+	bool remediated; /* since */
+	bool in_progress;
+};
+int state_drift_status(struct db_conn *c, struct arena *a, const char *stack_id, struct drift_status *ret,
+		       struct err *e);
+/* StackDriftStatus of the API. */
+void state_drift_write(struct json_writer *j, const struct drift_status *s);
+
+/* A deployment that has failed: one that should have looked for drift, or done away with it, and came to no update, leaves a
+ * failed run, or the event of a failed remediation. */
+struct drift_deployment {
+	const char *id;
+	const char *org_id, *stack_id;
+	const char *operation;
+	int64_t version;
+	const char *user_id; /* who asked for it; NULL */
+};
+int state_drift_deployment_failed(struct db_conn *c, struct arena *a, const struct drift_deployment *d, struct err *e);
+
 /* Ends every update of the deployment that still runs: its journal is replayed, the resulting state stored, its lease
  * tokens revoked, its status becomes "failed". Harmless when there is none, and when repeated. */
 int state_abandon_deployment_updates(struct app *app, const char *deployment_id, struct err *e);

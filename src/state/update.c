@@ -106,6 +106,7 @@ int update_create(struct app *app, struct arena *a, const struct new_update *n, 
 				     .requested_by = n->requested_by,
 				     .deployment_id = n->deployment_id,
 				     .resource_count = DB_NULL_INT,
+				     .resource_import = n->resource_import,
 				     .now_us = clock_now_us(),
 				     .started_us = DB_NULL_INT,
 				     .ended_us = DB_NULL_INT } };

@@ -53,6 +53,7 @@ struct new_update {
 	const char *stack_id;
 	const char *kind; /* "update", "preview", "refresh", "destroy" */
 	bool dry_run;
+	bool resource_import; /* `pulumi import`, of the kind "update" */
 	const char *message;
 	const char *environment;   /* JSON object */
 	struct str config;	   /* gzip; absent: none */

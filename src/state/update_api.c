@@ -72,6 +72,15 @@ const struct field complete_update_fields[] = { FIELD(struct complete_update, st
 						      .required = true, .one_of = complete_statuses),
 						FIELD_END };
 
+/* `pulumi import` makes its update by the route of `pulumi up`, with the same body: only the name of the command, which the
+ * CLI gives with each request ("pulumi-cli/1 (v3.259.0; linux; cmd=import)"), tells them apart. */
+static bool is_resource_import(const struct request *r, const char *kind)
+{
+	const char *agent = request_header(r, "User-Agent"), *command = agent ? strstr(agent, "; cmd=import") : NULL;
+	return streq(kind, "update") && command && str_starts_with(str_of(agent), "pulumi-cli/") &&
+	       strchr(";)", command[sizeof("; cmd=import") - 1]);
+}
+
 int update_api_create(struct request *r, struct response *w, struct err *e)
 {
 	const struct access *access = request_access(r);
@@ -83,6 +92,7 @@ int update_api_create(struct request *r, struct response *w, struct err *e)
 	struct new_update n = { .stack_id = access->stack_id,
 				.kind = kind,
 				.dry_run = body.dry_run || streq(kind, "preview"),
+				.resource_import = is_resource_import(r, kind),
 				.message = body.message,
 				.environment =
 					body.environment.p ? str_dup(r->arena, json_text(body.environment)) : NULL,

@@ -7,6 +7,7 @@
 #include "db/queries_state.h"
 #include "state/delta_text.h"
 #include "state/deployment.h"
+#include "state/drift.h"
 #include "state/replay.h"
 #include "state/stack.h"
 #include "state/update_changes.h"
@@ -114,6 +115,8 @@ struct ending_tx {
 	const struct checkpoint *result; /* of the journal or the deltas; NULL: none */
 	int64_t batches;
 	const char *changes; /* counted by us; NULL: its client said them, or there are none */
+	bool looks_for_drift;
+	struct drift_changes drift; /* what it has found */
 	/* results */
 	bool again;
 	bool taken;	      /* the result was stored */
@@ -139,6 +142,19 @@ static int fence_fn(struct db_conn *c, void *arg, struct err *e)
 	struct ending_tx *t = arg;
 	int rc = q_update_fence(c, &(struct update_fence_in){ t->id, clock_now_us() }, e);
 	return rc < 0 ? rc : 0;
+}
+
+static int put_events(struct db_conn *c, struct ending_tx *t, const struct update *u, const char *org_id, struct err *e)
+{
+	struct update_outcome outcome = { .id = u->id,
+					  .org_id = org_id,
+					  .stack_id = u->stack_id,
+					  .dry_run = u->dry_run,
+					  .version = u->version,
+					  .deployment_id = u->deployment_id,
+					  .result = state_update_result(t->status) };
+	int rc = update_event_put(c, t->a, &outcome, e);
+	return rc < 0 ? rc : drift_update_ended(c, t->a, &outcome, t->looks_for_drift ? &t->drift : NULL, e);
 }
 
 /* The rows of an update that is in progress, or was never started. */
@@ -175,6 +191,9 @@ static int end_rows(struct db_conn *c, struct ending_tx *t, const struct update 
 		rc = q_update_set_missing_changes(c, &(struct update_set_missing_changes_in){ u->id, t->changes }, e);
 	if (rc >= 0 && !u->dry_run)
 		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, u->id, now }, e);
+	/* One that never began is told to nobody. */
+	if (rc >= 0 && update_is_open(u))
+		rc = put_events(c, t, u, s.org_id, e);
 	if (rc < 0)
 		return rc;
 	return t->why == END_DEPLOYMENT ? identity_tokens_revoke_update(c, u->id, e)
@@ -237,6 +256,9 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 	/* Whose client vanished has sent no summary. One that ends its update itself is not made to wait for the counting. */
 	if (rc == 0 && t->why != END_COMPLETE)
 		rc = update_changes_count(app, t->a, t->id, &t->changes, e);
+	t->looks_for_drift = t->u.dry_run && streq(t->u.kind, "refresh");
+	if (rc == 0 && t->looks_for_drift && streq(t->status, "succeeded"))
+		rc = drift_changes_read(app, t->a, t->id, &t->drift, e);
 	if (rc < 0)
 		return rc;
 	rc = db_write(app->db, end_fn, t, e);

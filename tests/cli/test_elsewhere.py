@@ -59,7 +59,6 @@ ABSENT = {
                  ("stack", "webhook", "new", "--name", "w", "--url", "http://127.0.0.1:1"), ("stack", "webhook", "rm", "w", "--yes"),
                  ("stack", "webhook", "edit", "w", "--url", "http://127.0.0.1:1"), ("stack", "webhook", "delivery", "ls", "w"),
                  ("stack", "webhook", "delivery", "redeliver", "w", "e")],
-    "drift": [("stack", "drift", "status"), ("stack", "drift", "list")],
     "deployments": [("deployment", "get", "1"), ("deployment", "log", "1"), ("deployment", "cancel", "no-such-id", "--yes"),
                     ("deployment", "settings", "get"), ("stack", "schedule", "get", "no-such-id")],
 }

@@ -127,6 +127,8 @@ def test_import_and_drift(cli, stack, project):
 
     assert things() == {"made": ("by-pulumi", False), "found": ("by-hand", True)}
     assert cli.history()[0]["message"] == "taken over"
+    # The CLI makes it by the route of an update; the name of its command tells.
+    assert [h["kind"] for h in cli.history()] == ["resource-import", "update"]
     (cli.project / "import.json").write_text(json.dumps({"resources": [{"type": "folder:index:Thing", "name": "none", "id": "not-there"}]}))
     cli.refused("import", "--yes", "--file", "import.json", "--generate-code=false", "--skip-preview", names="does not support importing")
     assert things().keys() == {"made", "found"} and cli.history()[0]["result"] == "failed"
