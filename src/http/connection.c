@@ -89,7 +89,9 @@ static void exchange_reset(struct exchange *x)
 void exchange_release(struct exchange *x)
 {
 	struct http_server *s = x->server;
-	BUG_ON(x->park_state != PARK_NONE);
+	BUG_ON(x->park_state == PARK_PARKED);
+	park_end(x); /* a stream whose client went while a piece was being sent */
+	stream_done(x);
 	exchange_reset(x);
 	pthread_mutex_lock(&s->lock);
 	if (s->free_count < FREE_LIST_MAX) {

@@ -14,7 +14,7 @@
  * Errors: a handler returns a negative code with *e filled; the answer is {"code":N,"message":"<Status Text>: <detail>"}
  * (cli-protocol §1.4). Every answer carries X-Pulumi-Request-ID; 5xx are logged once, here.
  *
- * Long polls: see http_park().
+ * Long polls: see http_park(). Answers that are made piece by piece: see response_stream().
  */
 #ifndef SLIPWAY_HTTP_HTTP_H
 #define SLIPWAY_HTTP_HTTP_H
@@ -29,13 +29,14 @@
 struct http_server;
 struct request;
 struct response;
-struct response_stream;
 
 /* No client is held longer, whatever it prefers: proxies give up on an answer after a minute or so. */
 #define HTTP_WAIT_MAX_S 60
 
 /* Returned by a handler that parked its request. */
 #define HTTP_PARKED 1
+/* Returned by a handler that has more to say than it gave: see response_stream(). */
+#define HTTP_MORE 2
 
 typedef int (*http_handler)(struct request *r, struct response *w, struct err *e);
 
@@ -88,6 +89,7 @@ struct request {
 	bool from_socket;	 /* came over the control socket */
 	void *context;		 /* set by the authorize hook */
 	int64_t parked_until_us; /* 0: has not been parked yet (http_park) */
+	void *stream;		 /* NULL in the first run of a stream (request_stream_state) */
 };
 
 void *request_app(const struct request *r);
@@ -151,10 +153,36 @@ void response_empty(struct response *w, int status); /* e.g. 204 */
  * A client that hangs up while it waits is dropped without running the handler. One that hangs up after it was woken is
  * not: a handler that finds its client gone (request_alive) puts back what it took and wakes the next. */
 void http_park(struct request *r, const char *key, int64_t deadline_mono_us);
+/* Ends what http_park() began in this run. */
+void http_unpark(struct request *r);
 bool request_stopping(const struct request *r);
 /* Whether the client's connection still stands: the claim asks it before it answers (architecture §2.3). */
 bool request_alive(const struct request *r);
 /* Wakes up to `max` requests parked on key, oldest first (0: all). Any thread. */
 void http_wake(struct http_server *s, const char *key, int max);
+
+/* --- streams ---
+ * An answer of unknown length, made piece by piece. A handler that has more to say calls response_stream(), gives a piece
+ * (or none), and returns HTTP_MORE. Once the piece was sent it is run again from its start: at once, or, if it
+ * subscribed to keys in that run, when one of them is woken or the deadline has come (each run has a new one). In between
+ * it holds no thread, however slow the client is, and one piece of memory, which many streams may share. 0 ends the answer
+ * behind the piece; an error cuts it off, so that the client sees that something is missing (in the first run it is
+ * answered like any other). A stream that is not over when the server stops is cut off, too.
+ *
+ * The status and the headers of the first run count. A client that goes away is told by request_stream_state's `done`. */
+struct http_piece;
+/* A copy of the bytes, or NULL. References may be counted by any thread. */
+struct http_piece *http_piece_new(struct str bytes);
+struct http_piece *http_piece_ref(struct http_piece *p);
+void http_piece_unref(struct http_piece *p); /* NULL is fine */
+
+void response_stream(struct response *w, const char *content_type);
+/* Takes the reference. One of each run counts. */
+void response_piece(struct response *w, struct http_piece *piece);
+/* In the first run: memory (zeroed) that stays until the stream has ended, then in r->stream. `done` (or NULL) is called
+ * with it in the end, however it comes, on any thread; it must not block. NULL: out of memory. */
+void *request_stream_state(struct request *r, size_t size, void (*done)(void *state));
+/* Asks the authorize hook once more: what was allowed in the beginning may be taken away in the hours of a stream. */
+int request_authorize_again(struct request *r, struct err *e);
 
 #endif

@@ -8,6 +8,9 @@
  *	worker thread  PHASE_WORKER, from worker_push() on: the connection is suspended, the library leaves it alone
  *	park table     PHASE_WORKER as well, between park_commit() and the moment somebody takes it out (park.c)
  *
+ * A stream goes round: a worker makes a piece, the event thread sends it, then it is the worker's again, with a stay in the
+ * park table in between if it waits for something (stream.c).
+ *
  * A worker gives the exchange back by MHD_resume_connection(), after which it does not look at it again. The library
  * then calls on_request() for the connection, on the event thread, or closes it. on_completed() is the only place
  * that frees an exchange, but for a request that the library itself gave up before its headers were whole: it calls
@@ -107,6 +110,7 @@ struct response {
 	const char *content_type;
 	struct str body;
 	bool body_is_gzip;
+	bool is_stream;
 	struct buf copy;    /* copied or compressed body */
 	struct spool plain; /* inflated body */
 };
@@ -127,7 +131,7 @@ enum phase {
 	PHASE_BODY,	/* bytes go into the spool */
 	PHASE_DRAIN,	/* bytes are counted and forgotten */
 	PHASE_WORKER,	/* suspended */
-	PHASE_ANSWER,	/* `answer` is to be queued */
+	PHASE_ANSWER,	/* `answer` is to be queued, or a further piece of it to be sent */
 	PHASE_DROP,	/* the client is gone */
 };
 
@@ -185,6 +189,11 @@ struct exchange {
 	const char *refusal_message; /* NULL: no memory for it */
 
 	struct MHD_Response *answer;
+	bool streaming; /* the head of a stream was handed over: all that can come is pieces */
+	bool stream_last, stream_cut; /* what comes behind the piece: the end; nothing any more, to be seen as an error */
+	struct http_piece *piece;     /* NULL: none is being sent */
+	size_t piece_sent;
+	void (*stream_done)(void *state);
 	int64_t started_us;
 	struct exchange *queue_next;
 	struct exchange *free_next;
@@ -269,6 +278,13 @@ int park_tick(struct http_server *s);
 /* For the event thread: the client behind this epoll token hung up. */
 void park_hangup(struct http_server *s, uint64_t token);
 void park_stop(struct http_server *s);
+
+/* --- stream.c --- */
+struct MHD_Response *stream_response(struct exchange *x);
+/* A run of the handler is over, the head was sent: on with its piece. */
+void stream_send(struct exchange *x, int rc);
+/* The exchange is released. */
+void stream_done(struct exchange *x);
 
 /* --- loop.c: the event thread --- */
 /* epoll data of its own descriptors; tokens of parked requests are below. */

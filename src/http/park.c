@@ -9,6 +9,7 @@
  *	   ├────────────────────────────┘                       │
  *	   │ park_end(): the handler answered; park_commit(): a │
  *	   │ wake came in between (`woken`), or the stop        │
+ *	   │ (a stream stays SUBSCRIBED while it sends)         │
  *	   │                                                    │
  *	   └────────────────────────────────────────────────────┘
  *	     by exactly one of: http_wake(), park_tick() at the deadline, park_hangup(), park_stop()
@@ -238,6 +239,11 @@ void http_park(struct request *r, const char *key, int64_t deadline_mono_us)
 	else
 		x->park_failed = true;
 	pthread_mutex_unlock(&p->lock);
+}
+
+void http_unpark(struct request *r)
+{
+	park_end(exchange_of(r));
 }
 
 void park_begin(struct exchange *x)

@@ -39,6 +39,7 @@ void response_reset(struct response *w)
 	w->headers = NULL;
 	w->headers_end = &w->headers;
 	w->is_json = false;
+	w->is_stream = false;
 	w->content_type = NULL;
 	w->body = STR_NULL;
 	w->body_is_gzip = false;
@@ -75,6 +76,7 @@ struct json_writer *response_json(struct response *w)
 	buf_reset(&w->json);
 	jw_init(&w->writer, &w->json);
 	w->is_json = true;
+	w->is_stream = false;
 	return &w->writer;
 }
 
@@ -99,6 +101,7 @@ static struct str keep(struct response *w, struct str body)
 void response_body(struct response *w, const char *content_type, struct str body)
 {
 	w->is_json = false;
+	w->is_stream = false;
 	w->body_is_gzip = false;
 	w->content_type = arena_strdup(w->x->rq.arena, content_type);
 	w->body = keep(w, body);
@@ -114,6 +117,7 @@ void response_empty(struct response *w, int status)
 {
 	w->status = status;
 	w->is_json = false;
+	w->is_stream = false;
 	w->body_is_gzip = false;
 	w->content_type = NULL;
 	w->body = STR("");
@@ -234,8 +238,9 @@ bool response_finish(struct response *w)
 	const char *encoding = w->body.n ? encode_body(w, &varies) : NULL;
 
 	/* The body stays where it is until on_completed(). */
-	struct MHD_Response *m =
-		MHD_create_response_from_buffer(w->body.n, (void *)(uintptr_t)w->body.p, MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *m = w->is_stream ? stream_response(x)
+					      : MHD_create_response_from_buffer(w->body.n, (void *)(uintptr_t)w->body.p,
+										MHD_RESPMEM_PERSISTENT);
 	if (!m)
 		return false;
 	bool ok = MHD_add_response_header(m, "X-Pulumi-Request-ID", x->rq.id) == MHD_YES;
@@ -254,5 +259,6 @@ bool response_finish(struct response *w)
 		return false;
 	}
 	x->answer = m;
+	x->streaming = w->is_stream;
 	return true;
 }

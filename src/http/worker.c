@@ -89,6 +89,10 @@ static void finish(struct exchange *x, int rc, struct err *e)
 		response_finish(&x->response);
 	}
 	log_answer(x, e);
+	if (x->streaming) {
+		stream_send(x, rc);
+		return;
+	}
 	x->phase = PHASE_ANSWER;
 	server_resume(x);
 }
@@ -173,15 +177,34 @@ static int prepare(struct exchange *x, struct err *e)
 	return rc < 0 ? rc : prepare_body(x, e);
 }
 
+/* What a run left is forgotten; only what authorize() made stays (it lies in the first arena). */
+static void forget_run(struct exchange *x, struct err *e)
+{
+	response_reset(&x->response);
+	err_reset(e);
+	arena_done(&x->run_arena);
+	x->rq.arena = &x->run_arena;
+}
+
 /* Until it answers or parks. True: parked, the exchange is no longer ours. */
 static bool run_handler(struct exchange *x, int *ret_rc, struct err *e)
 {
 	for (;;) {
+		if (x->streaming)
+			x->rq.parked_until_us = 0;
 		park_begin(x);
 		int rc = x->rq.route->handler(&x->rq, &x->response, e);
+		if (rc == HTTP_MORE && !x->park_failed) {
+			/* A stream with nothing to say waits on; one that has not begun sends its head first. */
+			if (x->streaming && !x->piece && x->park_state == PARK_SUBSCRIBED && !x->final_run)
+				rc = HTTP_PARKED;
+			*ret_rc = rc;
+			if (rc == HTTP_MORE)
+				return false;
+		}
 		if (rc != HTTP_PARKED) {
 			park_end(x);
-			*ret_rc = rc;
+			*ret_rc = rc == HTTP_MORE ? err_nomem(e) : rc;
 			return false;
 		}
 		if (x->final_run || x->park_failed || x->sub_count == 0) {
@@ -190,11 +213,7 @@ static bool run_handler(struct exchange *x, int *ret_rc, struct err *e)
 			*ret_rc = memory ? err_nomem(e) : err_set(e, ERR_UNAVAILABLE, "nothing to answer in time");
 			return false;
 		}
-		/* What a run left is forgotten; only what authorize() made stays (it lies in the first arena). */
-		response_reset(&x->response);
-		err_reset(e);
-		arena_done(&x->run_arena);
-		x->rq.arena = &x->run_arena;
+		forget_run(x, e);
 		if (park_commit(x))
 			return true;
 		if (x->park_failed) {
@@ -212,9 +231,17 @@ static void run(struct exchange *x)
 		rc = prepare(x, &e);
 		x->prepared = true;
 	}
+	if (x->streaming)
+		forget_run(x, &e);
 	if (rc >= 0 && run_handler(x, &rc, &e))
 		return;
-	finish(x, rc, &e);
+	if (!x->streaming) {
+		finish(x, rc, &e);
+		return;
+	}
+	if (rc < 0)
+		log_warn("http", "%s %s: cut off: %s (request %s)", x->rq.method, x->rq.path, e.message, x->rq.id);
+	stream_send(x, rc);
 }
 
 static void *worker_main(void *arg)
