@@ -26,4 +26,8 @@ int shown_load(struct db_conn *c, struct arena *a, const char *id, struct waitin
 /* The members that every shape has, without braces. */
 void shown_write(struct json_writer *j, struct arena *a, const struct shown *s);
 
+/* The member "jobs" of a deployment: always one job; absent before it has started. */
+void deploy_put_jobs(struct json_writer *j, struct arena *a, const struct deployment_get_row *d,
+		     const struct step_list_row *steps, size_t count);
+
 #endif

@@ -49,29 +49,29 @@ static void put_time(struct json_writer *j, struct arena *a, const char *key, in
 		jw_kv_string(j, key, clock_rfc3339(a, us));
 }
 
-/* Always one job; none before the deployment has started. */
-static void put_jobs(struct json_writer *j, struct arena *a, const struct shown *s)
+void deploy_put_jobs(struct json_writer *j, struct arena *a, const struct deployment_get_row *d,
+		     const struct step_list_row *steps, size_t count)
 {
-	if (s->d.started_us == DB_NULL_INT)
+	if (d->started_us == DB_NULL_INT)
 		return;
-	int64_t updated_us = s->d.modified_us;
-	for (size_t i = 0; i < s->step_count; i++)
-		if (s->steps[i].updated_us > updated_us)
-			updated_us = s->steps[i].updated_us;
+	int64_t updated_us = d->modified_us;
+	for (size_t i = 0; i < count; i++)
+		if (steps[i].updated_us > updated_us)
+			updated_us = steps[i].updated_us;
 	jw_key(j, "jobs");
 	jw_array(j);
 	jw_object(j);
-	jw_kv_string(j, "status", s->d.status);
-	put_time(j, a, "started", s->d.started_us);
+	jw_kv_string(j, "status", d->status);
+	put_time(j, a, "started", d->started_us);
 	put_time(j, a, "lastUpdated", updated_us);
 	jw_key(j, "steps");
 	jw_array(j);
-	for (size_t i = 0; i < s->step_count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		jw_object(j);
-		jw_kv_string(j, "name", s->steps[i].name);
-		jw_kv_string(j, "status", s->steps[i].status);
-		put_time(j, a, "started", s->steps[i].started_us);
-		put_time(j, a, "lastUpdated", s->steps[i].updated_us);
+		jw_kv_string(j, "name", steps[i].name);
+		jw_kv_string(j, "status", steps[i].status);
+		put_time(j, a, "started", steps[i].started_us);
+		put_time(j, a, "lastUpdated", steps[i].updated_us);
 		jw_object_end(j);
 	}
 	jw_array_end(j);
@@ -142,7 +142,7 @@ void shown_write(struct json_writer *j, struct arena *a, const struct shown *s)
 		jw_key(j, "waiting");
 		waiting_write(j, a, &s->waiting);
 	}
-	put_jobs(j, a, s);
+	deploy_put_jobs(j, a, &s->d, s->steps, s->step_count);
 	if (d->shown_pool_id) {
 		jw_key(j, "agentPool");
 		jw_object(j);

@@ -97,6 +97,7 @@ static int step_log(struct request *r, struct response *w, const char *id, struc
 int deploy_logs(struct request *r, struct response *w, struct err *e)
 {
 	const char *id, *token = request_query(r, "continuationToken");
+	struct log_place from = { 0 };
 	int64_t count;
 	bool may_wait;
 	struct log_page page;
@@ -105,21 +106,25 @@ int deploy_logs(struct request *r, struct response *w, struct err *e)
 		return rc;
 	if (request_query(r, "job") || request_query(r, "step"))
 		return step_log(r, w, id, e);
-	rc = query_count(r, 0, &count, e);
+	bool begun = token && token[0];
+	if (begun && !log_place_parse(token, &from))
+		return err_set(e, ERR_BAD_REQUEST, "continuationToken: is none");
+	rc = query_count(r, LOG_PAGE_LINES, &count, e);
 	if (rc == 0)
-		rc = wait_for_more(r, id, token && token[0] ? LOG_WAIT_S : 0, &may_wait, e);
+		rc = wait_for_more(r, id, begun ? LOG_WAIT_S : 0, &may_wait, e);
 	if (rc == 0)
-		rc = log_read_stream(app_of(r), r->arena, id, token, count, &page, e);
+		rc = log_read_stream(app_of(r), r->arena, id, from, count, LOG_PAGE_BYTES, &page, e);
 	if (rc < 0)
 		return rc;
-	if (may_wait && page.count == 0 && page.next_token && streq(page.next_token, token) && still_waits(r))
+	bool moved = page.complete || page.next.step != from.step || page.next.offset != from.offset;
+	if (may_wait && !moved && still_waits(r))
 		return HTTP_PARKED;
 	struct json_writer *j = response_json(w);
 	jw_object(j);
 	jw_kv_string(j, "__type", "DeploymentLogs");
 	put_lines(j, r->arena, &page);
-	if (page.next_token)
-		jw_kv_string(j, "nextToken", page.next_token);
+	if (!page.complete)
+		jw_kv_string(j, "nextToken", log_place_token(r->arena, page.next));
 	jw_object_end(j);
 	return 0;
 }

@@ -5,9 +5,6 @@
 #include "base/limits.h"
 #include "deploy/log_store.h"
 
-/* One answer, whatever the number of its lines. */
-#define PAGE_BYTES (1 * MIB)
-#define PAGE_LINES 1000
 #define CHUNK_TEXT_BYTES (8 * LOG_APPEND_BYTES)
 /* Small appends make small chunks: so many are asked for at once. */
 #define CHUNKS_AT_ONCE 16
@@ -15,11 +12,11 @@
 struct reading {
 	struct arena *arena;
 	const char *id;
-	int64_t from_step, from_offset;
+	struct log_place from;
 	int64_t step;
-	int64_t offset; /* streaming: 0 is the header, n + 1 is line n. Step form: the line */
+	int64_t offset; /* streaming: as in a place. Step form: the line */
 	int64_t max_lines;
-	size_t bytes;
+	size_t bytes, max_bytes;
 	struct log_page *page;
 	struct deployment_get_row d;
 	struct step_list_row *steps;
@@ -44,7 +41,7 @@ static struct log_item *add_item(struct reading *r)
 
 static bool full(const struct reading *r)
 {
-	return (int64_t)r->page->count >= r->max_lines || r->bytes >= PAGE_BYTES;
+	return (int64_t)r->page->count >= r->max_lines || r->bytes >= r->max_bytes;
 }
 
 static int add_text(struct reading *r, int64_t t_us, const char *text, struct err *e)
@@ -56,7 +53,7 @@ static int add_text(struct reading *r, int64_t t_us, const char *text, struct er
 	char *copy = arena_strndup(r->arena, b.data ? b.data : "", b.len);
 	if (!item || !copy)
 		return err_nomem(e);
-	*item = (struct log_item){ .t_us = t_us, .text = { copy, b.len } };
+	*item = (struct log_item){ .step = -1, .t_us = t_us, .text = { copy, b.len } };
 	return 0;
 }
 
@@ -101,7 +98,7 @@ static int add_lines(struct db_conn *c, struct reading *r, int64_t step, int64_t
 				struct log_item *out = add_item(r);
 				if (!out)
 					return err_nomem(e);
-				*out = (struct log_item){ .text = json_get(item, "l") };
+				*out = (struct log_item){ .step = step, .line = *line, .text = json_get(item, "l") };
 				json_int64(json_get(item, "t"), &out->t_us);
 				r->bytes += out->text.n;
 				(*line)++;
@@ -172,7 +169,7 @@ static int read_one_step(struct db_conn *c, struct reading *r, bool over, bool *
 		struct log_item *item = add_item(r);
 		if (!item)
 			return err_nomem(e);
-		*item = (struct log_item){ .header = header };
+		*item = (struct log_item){ .header = header, .step = r->step };
 		r->offset = 1;
 	}
 	if (r->d.log_removed_us != DB_NULL_INT)
@@ -215,15 +212,10 @@ static int is_told(struct db_conn *c, struct reading *r, bool *ret, struct err *
 /* Every token that was given out names a place that exists, and places do not go away. */
 static bool is_a_place(const struct reading *r)
 {
-	size_t step = (size_t)r->from_step;
+	size_t step = (size_t)r->from.step;
 	if (step >= r->step_count)
-		return step == r->step_count && r->from_offset == 0;
-	return r->from_offset <= r->steps[step].line_count + 1;
-}
-
-static int bad_token(struct err *e)
-{
-	return err_set(e, ERR_BAD_REQUEST, "continuationToken: is not one of this log");
+		return step == r->step_count && r->from.offset == 0;
+	return r->from.offset <= r->steps[step].line_count + 1;
 }
 
 static int stream_fn(struct db_conn *c, void *arg, struct err *e)
@@ -231,13 +223,14 @@ static int stream_fn(struct db_conn *c, void *arg, struct err *e)
 	struct reading *r = arg;
 	r->page->count = 0;
 	r->bytes = 0;
-	r->step = r->from_step;
-	r->offset = r->from_offset;
+	r->page->complete = false;
+	r->step = r->from.step;
+	r->offset = r->from.offset;
 	int rc = load(c, r, e);
 	if (rc < 0)
 		return rc;
 	if (!is_a_place(r))
-		return bad_token(e);
+		return err_set(e, ERR_BAD_REQUEST, "the continuation token is not one of this log");
 	bool over = deployment_is_over(r->d.status), wait = false;
 	while (!full(r) && (size_t)r->step < r->step_count) {
 		rc = read_one_step(c, r, over, &wait, e);
@@ -259,36 +252,47 @@ static int stream_fn(struct db_conn *c, void *arg, struct err *e)
 		const char *message = arena_printf(r->arena, "%s\n", r->d.message);
 		if (rc == 0 && !message)
 			return err_nomem(e);
-		return rc < 0 || told ? rc : add_text(r, t_us, message, e);
+		if (rc == 0 && !told)
+			rc = add_text(r, t_us, message, e);
+		r->page->complete = true;
 	}
-	r->page->next_token = arena_printf(r->arena, "0.%" PRId64 ".%" PRId64, r->step, r->offset);
-	return r->page->next_token ? 0 : err_nomem(e);
+	r->page->next = (struct log_place){ r->step, r->offset };
+	r->page->full = !r->page->complete && full(r);
+	return rc;
 }
 
-/* "job.step.offset": opaque to clients. */
-static bool parse_token(const char *token, int64_t *step, int64_t *offset)
+const char *log_place_token(struct arena *a, struct log_place p)
+{
+	return arena_printf(a, "0.%" PRId64 ".%" PRId64, p.step, p.offset);
+}
+
+bool log_place_parse(const char *token, struct log_place *ret)
 {
 	struct str rest;
 	int64_t job;
 	struct str first = str_cut(str_of(token), '.', &rest);
 	struct str second = str_cut(rest, '.', &rest);
-	return rest.p && str_to_int64(first, &job) && job == 0 && str_to_int64(second, step) &&
-	       str_to_int64(rest, offset) && *step >= 0 && *offset >= 0 && *step < INT32_MAX && *offset < INT64_MAX - 1;
+	return rest.p && str_to_int64(first, &job) && job == 0 && str_to_int64(second, &ret->step) &&
+	       str_to_int64(rest, &ret->offset) && ret->step >= 0 && ret->offset >= 0 && ret->step < INT32_MAX &&
+	       ret->offset < INT64_MAX - 1;
 }
 
-int log_read_stream(struct app *app, struct arena *a, const char *deployment_id, const char *token, int64_t max_lines,
-		    struct log_page *ret, struct err *e)
+int log_read_stream(struct app *app, struct arena *a, const char *deployment_id, struct log_place from,
+		    int64_t max_lines, size_t max_bytes, struct log_page *ret, struct err *e)
 {
 	struct log_page page = { .next_offset = DB_NULL_INT };
 	struct reading r = { .arena = a,
 			     .id = deployment_id,
-			     .max_lines = max_lines > 0 && max_lines < PAGE_LINES ? max_lines : PAGE_LINES,
+			     .from = from,
+			     .max_lines = max_lines,
+			     .max_bytes = max_bytes,
 			     .page = &page };
-	if (token && token[0] && !parse_token(token, &r.from_step, &r.from_offset))
-		return bad_token(e);
 	int rc = db_read(app->db, stream_fn, &r, e);
 	if (rc < 0)
 		return rc;
+	page.deployment = r.d;
+	page.steps = r.steps;
+	page.step_count = r.step_count;
 	*ret = page;
 	return 0;
 }
@@ -320,13 +324,49 @@ int log_read_step(struct app *app, struct arena *a, const char *deployment_id, i
 		  int64_t count, struct log_page *ret, struct err *e)
 {
 	struct log_page page = { 0 };
-	struct reading r = {
-		.arena = a, .id = deployment_id, .step = step, .offset = offset, .max_lines = count, .page = &page
-	};
+	struct reading r = { .arena = a,
+			     .id = deployment_id,
+			     .step = step,
+			     .offset = offset,
+			     .max_lines = count,
+			     .max_bytes = LOG_PAGE_BYTES,
+			     .page = &page };
 	int rc = db_read(app->db, step_fn, &r, e);
 	if (rc < 0)
 		return rc;
 	*ret = page;
+	return 0;
+}
+
+struct tail {
+	struct arena *arena;
+	const char *id;
+	struct step_list_row *steps;
+	size_t count;
+};
+
+static int tail_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct tail *t = arg;
+	struct step_list_in in = { .deployment_id = t->id };
+	return q_step_list(c, t->arena, &in, &t->steps, &t->count, e);
+}
+
+int log_tail_place(struct app *app, struct arena *a, const char *deployment_id, int64_t n, struct log_place *ret,
+		   struct err *e)
+{
+	struct tail t = { .arena = a, .id = deployment_id };
+	int rc = db_read(app->db, tail_fn, &t, e);
+	if (rc < 0)
+		return rc;
+	*ret = (struct log_place){ 0 };
+	for (size_t i = t.count; i-- > 0;) {
+		int64_t lines = t.steps[i].line_count;
+		*ret = (struct log_place){ t.steps[i].step, n < lines ? 1 + lines - n : 0 };
+		if (n < lines || (n == lines && n > 0))
+			break;
+		n -= lines;
+	}
 	return 0;
 }
 

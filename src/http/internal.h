@@ -190,8 +190,9 @@ struct exchange {
 
 	struct MHD_Response *answer;
 	bool streaming; /* the head of a stream was handed over: all that can come is pieces */
-	bool stream_last, stream_cut; /* what comes behind the piece: the end; nothing any more, to be seen as an error */
-	struct http_piece *piece;     /* NULL: none is being sent */
+	bool stream_last,
+		stream_cut;	  /* what comes behind the piece: the end; nothing any more, to be seen as an error */
+	struct http_piece *piece; /* NULL: none is being sent */
 	size_t piece_sent;
 	void (*stream_done)(void *state);
 	int64_t started_us;

@@ -517,8 +517,10 @@ static int64_t append(struct fixture *f, const char *id, int64_t at_step, int64_
 static const char *read_log(struct fixture *f, const char *id, const char *token, const char **ret_next)
 {
 	struct log_page page;
+	struct log_place from = { 0 };
 	struct buf b;
-	if (log_read_stream(&f->app, &f->arena, id, token, 0, &page, &f->e) < 0)
+	assert_true(!token || log_place_parse(token, &from));
+	if (log_read_stream(&f->app, &f->arena, id, from, LOG_PAGE_LINES, LOG_PAGE_BYTES, &page, &f->e) < 0)
 		fail_msg("log: %s", f->e.message);
 	buf_init(&b, 1 << 20);
 	for (size_t i = 0; i < page.count; i++) {
@@ -529,7 +531,7 @@ static const char *read_log(struct fixture *f, const char *id, const char *token
 	}
 	const char *text = arena_strndup(&f->arena, b.data ? b.data : "", b.len);
 	buf_done(&b);
-	*ret_next = page.next_token;
+	*ret_next = page.complete ? NULL : log_place_token(&f->arena, page.next);
 	return text;
 }
 
@@ -576,7 +578,10 @@ static void appends_at_offsets(void **state)
 	assert_int_equal(page.count, 1);
 	assert_true(page.next_offset == DB_NULL_INT);
 	assert_int_equal(log_read_step(&f->app, &f->arena, id, 2, 0, 3, &page, &f->e), -ERR_NOT_FOUND);
-	assert_int_equal(log_read_stream(&f->app, &f->arena, id, "0.x.1", 0, &page, &f->e), -ERR_BAD_REQUEST);
+	struct log_place place;
+	assert_false(log_place_parse("0.x.1", &place));
+	assert_int_equal(log_read_stream(&f->app, &f->arena, id, (struct log_place){ 1, 3 }, 0, 1, &page, &f->e),
+			 -ERR_BAD_REQUEST);
 	/* Retention. */
 	clock_set_offset_us(91 * US_PER_DAY);
 	tick(f);
@@ -588,7 +593,8 @@ static void appends_at_offsets(void **state)
 static void every_line_once(void **state)
 {
 	struct fixture *f = *state;
-	const char *id = create(f, 0, "preview", NULL, false), *token = NULL;
+	const char *id = create(f, 0, "preview", NULL, false);
+	struct log_page page = { 0 };
 	unsigned seed = 7;
 	int64_t n = 0, seen = 0;
 	claim(f, 0, NULL);
@@ -606,14 +612,13 @@ static void every_line_once(void **state)
 	}
 	assert_int_equal(deployment_end(&f->app, &f->arena, id, 1, DEPLOYMENT_SUCCEEDED, "", &f->e), 0);
 	do {
-		struct log_page page;
-		assert_int_equal(log_read_stream(&f->app, &f->arena, id, token, 1 + rand_r(&seed) % 700, &page, &f->e),
+		assert_int_equal(log_read_stream(&f->app, &f->arena, id, page.next, 1 + rand_r(&seed) % 700,
+						 LOG_PAGE_BYTES, &page, &f->e),
 				 0);
 		for (size_t i = 0; i < page.count; i++)
 			if (!page.items[i].header)
 				assert_int_equal(page.items[i].t_us, seen++);
-		token = page.next_token;
-	} while (token);
+	} while (!page.complete);
 	assert_int_equal(seen, n);
 	struct deployment_view v;
 	assert_int_equal(deploy_view(&f->app, &f->arena, f->stack[0], 1, &v, &f->e), 1);
