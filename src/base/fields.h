@@ -43,7 +43,9 @@ struct field {
 	int64_t max;		   /* 0: no bound */
 	const char *const *one_of; /* FIELD_STRING: NULL-terminated list of allowed values */
 	const struct field *sub;
-	const char *doc; /* one line for the reference; may be NULL */
+	const char *doc;   /* one line for the reference; may be NULL */
+	const char *wrong; /* of a query: the message where Pulumi's API has one of its own; may be NULL */
+	const char *shape; /* FIELD_JSON*: the type of it, for the reference (server/shape.h); may be NULL */
 };
 
 #define FIELD(type_, member_, name_, kind_, ...)                                                    \

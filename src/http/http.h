@@ -7,7 +7,7 @@
  * request->arena.
  *
  * Order of one request: route found (else 404/405) → `authorize` hook (authentication, permission; sets
- * request->context) → body read, its limit checked, inflated when it came with Content-Encoding: gzip → handler. A body
+ * request->context) → query checked by the route's table → body read, its limit checked, inflated when it came with Content-Encoding: gzip → handler. A body
  * of up to 64 KiB may be read before the authorize hook; a larger one is authorised first, then spooled (memory, then an
  * unlinked file that is mapped), so that `body` is always one span. Over the limit: drained up to HTTP_DRAIN_BYTES, 413.
  *
@@ -51,7 +51,19 @@ struct route {
 	const struct field *body; /* for documentation and ROUTE-level decoding; NULL: none or decoded by the handler */
 	size_t body_limit_bytes;  /* after inflating too; 0: no body expected (one is drained and ignored) */
 	const char *summary;
+	const struct field
+		*query;	     /* arguments of the query, checked before the handler runs (query_check); NULL: none */
+	const char *answers; /* for documentation, as the rest: in the notation of server/shape.h */
+	const char *operation;
+	const char *tag;
 };
+
+/* A row of route.query; such a table has no destination, the handler reads by name. A FIELD_STRING_LIST may be repeated,
+ * everything else stands once at most. FIELD_BOOL: as request_query_bool. */
+#define QUERY(name_, kind_, ...)                                \
+	{                                                       \
+		.name = (name_), .type = (kind_), ##__VA_ARGS__ \
+	}
 
 struct http_config {
 	const char *listen_host; /* "127.0.0.1" */

@@ -84,6 +84,10 @@ struct query_arg {
 };
 /* Splits and decodes "a=b&c"; broken escapes, NUL bytes and bytes that are not UTF-8 are ERR_BAD_REQUEST. */
 int query_parse(struct arena *a, struct str query, struct query_arg **ret_args, size_t *ret_count, struct err *e);
+/* "true", "1", ""; "false", "0"; nothing else. */
+bool query_bool(const char *text, bool *ret);
+/* The arguments against the table of the route: ERR_BAD_REQUEST names the one that is wrong. Others are ignored. */
+int query_check(const struct field *table, const struct query_arg *args, size_t count, struct err *e);
 /* Decodes the segments that matched parameters. */
 int params_decode(struct arena *a, const struct route_match *m, const char **ret_values, struct err *e);
 /* Accept-Encoding: gzip or x-gzip or *, unless q=0. */

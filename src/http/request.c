@@ -64,13 +64,8 @@ int request_query_int(const struct request *r, const char *name, int64_t min, in
 int request_query_bool(const struct request *r, const char *name, bool fallback, bool *ret, struct err *e)
 {
 	const char *text = request_query(r, name);
-	if (!text)
-		*ret = fallback;
-	else if (streq(text, "true") || streq(text, "1") || streq(text, ""))
-		*ret = true;
-	else if (streq(text, "false") || streq(text, "0"))
-		*ret = false;
-	else
+	*ret = fallback;
+	if (text && !query_bool(text, ret))
 		return err_set(e, ERR_BAD_REQUEST, "query argument %s: must be true or false", name);
 	return 0;
 }

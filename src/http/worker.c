@@ -112,6 +112,8 @@ static int authorize(struct exchange *x, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = x->server->config.authorize ? x->server->config.authorize(&x->rq, e) : 0;
+	if (rc >= 0)
+		rc = query_check(x->rq.route->query, x->args, x->arg_count, e);
 	if (rc < 0)
 		return rc;
 	x->authorized = true;

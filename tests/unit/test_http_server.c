@@ -130,6 +130,13 @@ static int authorize(struct request *r, struct err *e)
 	return 0;
 }
 
+static const char *const colours[] = { "red", "green", NULL };
+static const struct field list_query[] = {
+	QUERY("n", FIELD_INT, .min = 1, .max = 9),  QUERY("colour", FIELD_STRING, .one_of = colours),
+	QUERY("short", FIELD_STRING, .max = 3),	    QUERY("yes", FIELD_BOOL, .wrong = "Yes or no?"),
+	QUERY("kind", FIELD_STRING_LIST, .max = 3), FIELD_END,
+};
+
 #define R(m, p, h, ...)                                                \
 	{                                                              \
 		.method = m, .pattern = p, .handler = h, ##__VA_ARGS__ \
@@ -148,6 +155,7 @@ static const struct route routes[] = {
 	R("GET", "/big", h_big),
 	R("POST", "/thing", h_thing, .body_limit_bytes = 10000),
 	R("GET", "/self", h_self),
+	R("GET", "/list", h_hello, .query = list_query),
 };
 
 static int setup(void **state)
@@ -351,6 +359,39 @@ static void test_many_at_once(void **state)
 
 /* The library gives such a request up after on_uri() and calls nobody: it must not be counted as active for ever (the
  * teardown stops the server, which checks that). */
+static void test_query_table(void **state)
+{
+	static const struct {
+		const char *query;
+		const char *message; /* NULL: all right */
+	} cases[] = {
+		{ "", NULL },
+		{ "?n=9&colour=red&short=abc&yes&kind=a&kind=b&other=1&other=2", NULL },
+		{ "?colour=&short=&yes=0", NULL },
+		{ "?n=10", "query argument n: must be from 1 to 9" },
+		{ "?n=", "query argument n: must be a whole number" },
+		{ "?n=99999999999999999999", "query argument n: must be a whole number" },
+		{ "?colour=blue", "query argument colour: must be one of red, green" },
+		{ "?short=abcd", "query argument short: must have at most 3 bytes" },
+		{ "?kind=a&kind=abcd", "query argument kind: must have at most 3 bytes" },
+		{ "?yes=maybe", "Yes or no?" },
+		{ "?n=1&n=1", "query argument n: stands there more than once" },
+	};
+	int fd = raw_connect(port);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char request[200], wanted[200];
+		struct raw_answer a;
+		snprintf(request, sizeof(request), "GET /list%s HTTP/1.1\r\nHost: x\r\n\r\n", cases[i].query);
+		assert_int_equal(ask(fd, &a, request), cases[i].message ? 400 : 200);
+		snprintf(wanted, sizeof(wanted), "{\"code\":400,\"message\":\"Bad Request: %s\"}",
+			 cases[i].message ? cases[i].message : "");
+		if (cases[i].message)
+			assert_string_equal(a.body.data, wanted);
+		buf_done(&a.body);
+	}
+	close(fd);
+}
+
 static void test_too_many_arguments(void **state)
 {
 	_cleanup_buf_ struct buf b;
@@ -702,6 +743,7 @@ int main(void)
 		T(test_bodies),
 		T(test_pipelining),
 		T(test_many_at_once),
+		T(test_query_table),
 		T(test_too_many_arguments),
 		T(test_ambiguous_length),
 		T(test_partial),
