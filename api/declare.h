@@ -1,5 +1,5 @@
 /*
- * declare.h: prototypes of the handlers and body tables that a file of rows names. It may be included repeatedly:
+ * declare.h: prototypes of the handlers and tables that a file of rows names. It may be included repeatedly:
  *
  *	#define ROUTE_FILE "routes_state.def"
  *	#include "../api/declare.h"
@@ -12,10 +12,14 @@
 #pragma push_macro("NULL")
 #undef NULL
 #define NULL route_no_body
-#define ROUTE(method, pattern, handler, auth, permission, body, body_limit, summary)                                   \
-	int handler(struct request *r, struct response *w, struct err *e);                                             \
-	extern const struct field body[];
+#define ROUTE_QUERY(first, query, ...) query
+#define ROUTE(method, pattern, handler, auth, permission, body, body_limit, summary, ...) \
+	int handler(struct request *r, struct response *w, struct err *e);                \
+	extern const struct field body[];                                                 \
+	extern const struct field ROUTE_QUERY(, ##__VA_ARGS__, route_no_body)[];
 #include ROUTE_FILE
 #undef ROUTE
+#undef ROUTE_QUERY
+#undef ROUTE_TAG
 #undef ROUTE_FILE
 #pragma pop_macro("NULL")

@@ -4,6 +4,7 @@
 
 #include "http/http.h"
 #include "identity/identity.h"
+#include "server/openapi.h"
 #include "server/server.h"
 
 static int print_openapi(struct err *e)

@@ -16,31 +16,34 @@
 const char *const deployment_operations[] = { "update",	      "preview",	 "refresh", "destroy",
 					      "detect-drift", "remediate-drift", NULL };
 
+const char *const deployment_statuses[] = {
+	[DEPLOYMENT_NOT_STARTED] = "not-started", [DEPLOYMENT_ACCEPTED] = "accepted", [DEPLOYMENT_RUNNING] = "running",
+	[DEPLOYMENT_SUCCEEDED] = "succeeded",	  [DEPLOYMENT_FAILED] = "failed",     [DEPLOYMENT_SKIPPED] = "skipped",
+	[DEPLOYMENT_STATUS_COUNT] = NULL,
+};
+
 static const struct {
-	const char *name;
 	unsigned next; /* bit set of the states it may move to */
 	const char *event;
 } states[DEPLOYMENT_STATUS_COUNT] = {
-	[DEPLOYMENT_NOT_STARTED] = { "not-started", 1u << DEPLOYMENT_ACCEPTED | 1u << DEPLOYMENT_SKIPPED, NULL },
-	[DEPLOYMENT_ACCEPTED] = { "accepted",
-				  1u << DEPLOYMENT_RUNNING | 1u << DEPLOYMENT_NOT_STARTED | 1u << DEPLOYMENT_FAILED,
+	[DEPLOYMENT_NOT_STARTED] = { 1u << DEPLOYMENT_ACCEPTED | 1u << DEPLOYMENT_SKIPPED, NULL },
+	[DEPLOYMENT_ACCEPTED] = { 1u << DEPLOYMENT_RUNNING | 1u << DEPLOYMENT_NOT_STARTED | 1u << DEPLOYMENT_FAILED,
 				  NULL },
-	[DEPLOYMENT_RUNNING] = { "running", 1u << DEPLOYMENT_SUCCEEDED | 1u << DEPLOYMENT_FAILED,
-				 "deployment.started" },
-	[DEPLOYMENT_SUCCEEDED] = { "succeeded", 0, "deployment.succeeded" },
-	[DEPLOYMENT_FAILED] = { "failed", 0, "deployment.failed" },
-	[DEPLOYMENT_SKIPPED] = { "skipped", 0, "deployment.skipped" },
+	[DEPLOYMENT_RUNNING] = { 1u << DEPLOYMENT_SUCCEEDED | 1u << DEPLOYMENT_FAILED, "deployment.started" },
+	[DEPLOYMENT_SUCCEEDED] = { 0, "deployment.succeeded" },
+	[DEPLOYMENT_FAILED] = { 0, "deployment.failed" },
+	[DEPLOYMENT_SKIPPED] = { 0, "deployment.skipped" },
 };
 
 const char *deployment_status_name(enum deployment_status s)
 {
-	return states[s].name;
+	return deployment_statuses[s];
 }
 
 enum deployment_status deployment_status_parse(const char *name)
 {
 	unsigned s = 0;
-	while (s < DEPLOYMENT_STATUS_COUNT && !streq(name, states[s].name))
+	while (s < DEPLOYMENT_STATUS_COUNT && !streq(name, deployment_statuses[s]))
 		s++;
 	return (enum deployment_status)s;
 }
@@ -82,16 +85,16 @@ int deployment_move(struct db_conn *c, struct arena *a, const struct deployment_
 	enum deployment_status from = deployment_status_parse(d->status);
 	if (!deployment_may_move(from, to))
 		return err_set(e, ERR_CONFLICT, "deployment %" PRId64 " is %s and cannot become %s", d->version,
-			       d->status, states[to].name);
+			       d->status, deployment_statuses[to]);
 	struct deployment_move_in in = {
-		.id = d->id, .from_status = d->status, .to_status = states[to].name, .now_us = now_us
+		.id = d->id, .from_status = d->status, .to_status = deployment_statuses[to], .now_us = now_us
 	};
 	int rc = q_deployment_move(c, &in, e);
 	if (rc <= 0)
 		return rc;
-	rc = counts_moved(c, d->id, d->status, states[to].name, e);
+	rc = counts_moved(c, d->id, d->status, deployment_statuses[to], e);
 	if (rc == 0 && states[to].event)
-		rc = put_event(c, a, states[to].event, d, states[to].name, message, e);
+		rc = put_event(c, a, states[to].event, d, deployment_statuses[to], message, e);
 	return rc < 0 ? rc : 1;
 }
 
@@ -122,7 +125,7 @@ int deployment_add(struct db_conn *c, struct arena *a, const struct deployment_n
 	struct deployment_get_row d;
 	int rc = q_deployment_insert(c, a, &in, &out, e);
 	if (rc > 0)
-		rc = counts_added(c, id, states[DEPLOYMENT_NOT_STARTED].name, e);
+		rc = counts_added(c, id, deployment_statuses[DEPLOYMENT_NOT_STARTED], e);
 	if (rc == 0)
 		rc = get(c, a, id, &d, e);
 	if (rc == 0)

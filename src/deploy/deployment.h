@@ -31,6 +31,8 @@ enum deployment_status {
 
 /* "update", "preview", ...; NULL at the end. */
 extern const char *const deployment_operations[];
+/* Names of the states, in the order of the enum; NULL at the end. */
+extern const char *const deployment_statuses[];
 
 const char *deployment_status_name(enum deployment_status s);
 /* DEPLOYMENT_STATUS_COUNT when there is none of that name. */

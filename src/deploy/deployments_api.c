@@ -15,26 +15,6 @@
 
 #define INITIATOR_MAX 100
 
-/* For the reference: read by deployment_request_read. */
-struct create_deployment {
-	const char *operation;
-	bool inherit;
-	struct json members[6];
-};
-const struct field create_deployment_fields[] = {
-	FIELD(struct create_deployment, operation, "operation", FIELD_STRING,
-	      .doc = "update, preview, refresh, destroy, detect-drift or remediate-drift"),
-	FIELD(struct create_deployment, inherit, "inheritSettings", FIELD_BOOL,
-	      .doc = "merge the request over the saved settings of the stack (default), or do without them"),
-	FIELD(struct create_deployment, members[0], "sourceContext", FIELD_JSON),
-	FIELD(struct create_deployment, members[1], "operationContext", FIELD_JSON),
-	FIELD(struct create_deployment, members[2], "executorContext", FIELD_JSON),
-	FIELD(struct create_deployment, members[3], "gitHub", FIELD_JSON),
-	FIELD(struct create_deployment, members[4], "cacheOptions", FIELD_JSON),
-	FIELD(struct create_deployment, members[5], "agentPoolID", FIELD_JSON, .doc = "null: the default pool"),
-	FIELD_END
-};
-
 static const char *initiator(struct request *r)
 {
 	const char *given = request_header(r, "X-Pulumi-Deployment-Initiator");

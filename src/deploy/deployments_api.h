@@ -23,8 +23,8 @@ struct shown {
 /* Inside of a transaction. 1 found, 0 not. memo NULL: it is the only one. */
 int shown_load(struct db_conn *c, struct arena *a, const char *id, struct waiting_memo *memo, struct shown *ret,
 	       struct err *e);
-/* The members that every shape has, without braces. */
-void shown_write(struct json_writer *j, struct arena *a, const struct shown *s);
+/* The members that every shape has, without braces. `listed`: as an element of a list. */
+void shown_write(struct json_writer *j, struct arena *a, const struct shown *s, bool listed);
 
 /* The member "jobs" of a deployment: always one job; absent before it has started. */
 void deploy_put_jobs(struct json_writer *j, struct arena *a, const struct deployment_get_row *d,

@@ -121,7 +121,7 @@ static void put_nested_update(struct json_writer *j, struct arena *a, const stru
 	jw_object_end(j);
 }
 
-void shown_write(struct json_writer *j, struct arena *a, const struct shown *s)
+void shown_write(struct json_writer *j, struct arena *a, const struct shown *s, bool listed)
 {
 	const struct deployment_get_row *d = &s->d;
 	jw_kv_string(j, "id", d->id);
@@ -142,7 +142,13 @@ void shown_write(struct json_writer *j, struct arena *a, const struct shown *s)
 		jw_key(j, "waiting");
 		waiting_write(j, a, &s->waiting);
 	}
-	deploy_put_jobs(j, a, &s->d, s->steps, s->step_count);
+	deploy_put_jobs(j, a, d, s->steps, s->step_count);
+	/* The schema of the list has the member also where there is none yet. */
+	if (listed && d->started_us == DB_NULL_INT) {
+		jw_key(j, "jobs");
+		jw_array(j);
+		jw_array_end(j);
+	}
 	if (d->shown_pool_id) {
 		jw_key(j, "agentPool");
 		jw_object(j);
@@ -276,7 +282,7 @@ static int get(struct request *r, struct response *w, const char *param, struct 
 		return rc;
 	struct json_writer *j = response_json(w);
 	jw_object(j);
-	shown_write(j, r->arena, &o.shown);
+	shown_write(j, r->arena, &o.shown, false);
 	jw_kv_int(j, "latestVersion", o.latest_version);
 	if (access_may(request_access(r), PERM_SETTINGS_READ))
 		rc = put_configuration(j, r->arena, o.shown.d.settings, e);

@@ -11,10 +11,21 @@
 
 #define LOG_COUNT_DEFAULT 100
 #define LOG_COUNT_MAX 499
+#define LOG_OFFSET_MAX (INT64_C(1) << 40)
 /* How long an answer waits for more of the log, unless the client says otherwise. The CLI goes on at once when the token
  * moved, and sleeps half a second when it did not (cli-protocol §4.2): so it hears of a line at once, and asks no more
  * often than this. Somebody who only wants what is there waits no longer either. */
 #define LOG_WAIT_S 5
+
+const struct field deployment_logs_query[] = {
+	QUERY("continuationToken", FIELD_STRING, .doc = "nextToken of the answer before; absent: from the beginning"),
+	QUERY("job", FIELD_INT, .min = 0, .max = INT32_MAX, .doc = "0; with it, or step, one step is read by offsets"),
+	QUERY("step", FIELD_INT, .min = 0, .max = INT32_MAX, .doc = "number of the step"),
+	QUERY("offset", FIELD_INT, .min = 0, .max = LOG_OFFSET_MAX, .doc = "first line of the step"),
+	QUERY("count", FIELD_INT, .min = 1, .max = LOG_COUNT_MAX,
+	      .wrong = "Count must be less than 500 and more than 0", .doc = "lines at most"),
+	FIELD_END
+};
 
 static void put_lines(struct json_writer *j, struct arena *a, const struct log_page *page)
 {
@@ -32,15 +43,6 @@ static void put_lines(struct json_writer *j, struct arena *a, const struct log_p
 		jw_object_end(j);
 	}
 	jw_array_end(j);
-}
-
-static int query_count(struct request *r, int64_t fallback, int64_t *ret, struct err *e)
-{
-	const char *text = request_query(r, "count");
-	*ret = fallback;
-	if (text && (!str_to_int64(str_of(text), ret) || *ret < 1 || *ret > LOG_COUNT_MAX))
-		return err_set(e, ERR_BAD_REQUEST, "Count must be less than 500 and more than 0");
-	return 0;
 }
 
 /* Whether the request may wait for more: a client that comes with a token has read what there was (log_follow.h). */
@@ -70,9 +72,9 @@ static int step_log(struct request *r, struct response *w, const char *id, struc
 	if (rc == 0)
 		rc = request_query_int(r, "step", 0, INT32_MAX, 0, &step, e);
 	if (rc == 0)
-		rc = request_query_int(r, "offset", 0, INT64_C(1) << 40, 0, &offset, e);
+		rc = request_query_int(r, "offset", 0, LOG_OFFSET_MAX, 0, &offset, e);
 	if (rc == 0)
-		rc = query_count(r, LOG_COUNT_DEFAULT, &count, e);
+		rc = request_query_int(r, "count", 1, LOG_COUNT_MAX, LOG_COUNT_DEFAULT, &count, e);
 	if (rc == 0 && job != 0)
 		return err_set(e, ERR_NOT_FOUND, "job %" PRId64, job);
 	if (rc == 0)
@@ -109,7 +111,7 @@ int deploy_logs(struct request *r, struct response *w, struct err *e)
 	bool begun = token && token[0];
 	if (begun && !log_place_parse(token, &from))
 		return err_set(e, ERR_BAD_REQUEST, "continuationToken: is none");
-	rc = query_count(r, LOG_PAGE_LINES, &count, e);
+	rc = request_query_int(r, "count", 1, LOG_COUNT_MAX, LOG_PAGE_LINES, &count, e);
 	if (rc == 0)
 		rc = wait_for_more(r, id, begun ? LOG_WAIT_S : 0, &may_wait, e);
 	if (rc == 0)

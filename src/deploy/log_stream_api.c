@@ -17,6 +17,12 @@
 #define HEARTBEAT_WORDS ":\n\n"
 #define TAIL_MAX INT64_C(1000000000)
 
+const struct field log_stream_query[] = {
+	QUERY("continuationToken", FIELD_STRING, .doc = "the place in place of the header Last-Event-ID"),
+	QUERY("tail", FIELD_INT, .min = 0, .max = TAIL_MAX, .doc = "without a place: only so many of the last lines"),
+	QUERY("heartbeat", FIELD_INT, .min = 1, .max = HEARTBEAT_MAX_S, .doc = "seconds; 15 if absent"), FIELD_END
+};
+
 struct follow {
 	struct followed *log;
 	struct log_follower at;

@@ -12,6 +12,12 @@
 #define PIECE_MAX_BYTES (32 * MIB)
 #define TAIL_MAX INT64_C(1000000000)
 
+static const char *const ansi_words[] = { "keep", "strip", NULL };
+const struct field log_text_query[] = {
+	QUERY("tail", FIELD_INT, .min = 0, .max = TAIL_MAX, .doc = "only so many of the last lines"),
+	QUERY("ansi", FIELD_STRING, .min = 1, .one_of = ansi_words, .doc = "strip takes colours out"), FIELD_END
+};
+
 struct text {
 	const char *id;
 	struct log_place at, end;
@@ -31,8 +37,6 @@ static int begin(struct request *r, struct text **ret, struct err *e)
 		rc = request_query_int(r, "tail", 0, TAIL_MAX, -1, &tail, e);
 	if (rc < 0)
 		return rc;
-	if (ansi && !strip && !streq(ansi, "keep"))
-		return err_set(e, ERR_BAD_REQUEST, "query argument ansi: must be keep or strip");
 	rc = log_tail_place(app_of(r), r->arena, id, 0, &end, e);
 	if (rc == 0 && tail >= 0)
 		rc = log_tail_place(app_of(r), r->arena, id, tail, &from, e);

@@ -31,6 +31,8 @@ const struct field patch_pool_fields[] = {
 	FIELD_END
 };
 
+const struct field pool_delete_query[] = { QUERY("force", FIELD_BOOL, .doc = "also when stacks use it"), FIELD_END };
+
 struct pools {
 	struct arena *arena;
 	const char *org_id;

@@ -61,6 +61,8 @@ const struct field runner_finish_fields[] = {
 	FIELD(struct runner_body, message, "message", FIELD_STRING, .max = FINISH_MESSAGE_MAX), FIELD_END
 };
 
+const struct field runner_order_query[] = { QUERY("attempt", FIELD_INT, .min = 0, .max = INT32_MAX), FIELD_END };
+
 /* --- poll --- */
 
 static const char *short_header(struct request *r, const char *name)

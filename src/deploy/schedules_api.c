@@ -22,7 +22,7 @@ const struct field schedule_fields[] = { FIELD(struct schedule_body, cron, "sche
 					       .max = TIME_TEXT_MAX,
 					       .doc = "a time of RFC 3339, in place of scheduleCron"),
 					 FIELD(struct schedule_body, request, "request", FIELD_JSON_OBJECT,
-					       .required = true, .doc = "as in the creation of a deployment"),
+					       .required = true, .shape = "CreateDeploymentRequest"),
 					 FIELD_END };
 const struct field drift_schedule_fields[] = { FIELD(struct schedule_body, cron, "scheduleCron", FIELD_STRING,
 						     .required = true, .min = 1, .max = CRON_TEXT_MAX,

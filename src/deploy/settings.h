@@ -46,4 +46,10 @@ bool settings_has_values(struct json patch);
 /* Whether a run would have something to run: a repository, a template, or a program inside of an image. */
 bool settings_has_source(struct json document);
 
+/* JSON Schema of the settings as they are answered and sent, of a new deployment, and of one that is scheduled. */
+void settings_describe_answer(struct json_writer *j);
+void settings_describe_request(struct json_writer *j);
+void settings_describe_deployment(struct json_writer *j);
+void settings_describe_scheduled(struct json_writer *j);
+
 #endif

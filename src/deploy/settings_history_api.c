@@ -10,6 +10,11 @@
 #define PAGE_SIZE_DEFAULT 10
 #define PAGE_SIZE_MAX 100
 
+const struct field settings_history_query[] = {
+	QUERY("page", FIELD_INT, .min = 1, .max = INT32_MAX, .doc = "from 1, which is the default"),
+	QUERY("pageSize", FIELD_INT, .min = 1, .max = PAGE_SIZE_MAX, .doc = "10 if absent"), FIELD_END
+};
+
 struct history {
 	struct arena *arena;
 	const char *stack_id;

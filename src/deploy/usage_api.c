@@ -12,18 +12,30 @@
 #define HOURLY_DAYS_MAX 2
 #define REPORT_DAYS_DEFAULT 30
 
-/* A unit is made of buckets that the database counts: hours, or days; two buckets are one when their labels are. */
+static const char *const granularities[] = { "hourly", "daily", "weekly", "monthly", "yearly", NULL };
+const struct field usage_summary_query[] = {
+	QUERY("granularity", FIELD_STRING, .required = true, .min = 1, .one_of = granularities),
+	QUERY("lookbackDays", FIELD_INT, .min = 1, .max = DAYS_MAX, .doc = "2 at most where hourly"),
+	QUERY("lookbackStart", FIELD_INT, .min = 1, .max = INT64_MAX / US_PER_S,
+	      .doc = "Unix seconds; either this or lookbackDays"),
+	FIELD_END
+};
+const struct field usage_report_query[] = {
+	QUERY("lookbackDays", FIELD_INT, .min = 1, .max = DAYS_MAX, .doc = "30 if absent"), FIELD_END
+};
+
+/* In the order of `granularities`. A unit is made of buckets that the database counts: hours, or days; two buckets are one
+ * when their labels are. */
 enum { LABEL_MONTH = 1, LABEL_DAY = 2, LABEL_WEEK = 4, LABEL_HOUR = 8 };
 static const struct unit {
-	const char *name;
 	int64_t bucket_us;
 	unsigned labels; /* beside the year */
 } units[] = {
-	{ "hourly", US_PER_HOUR, LABEL_MONTH | LABEL_DAY | LABEL_HOUR },
-	{ "daily", US_PER_DAY, LABEL_MONTH | LABEL_DAY },
-	{ "weekly", US_PER_DAY, LABEL_WEEK },
-	{ "monthly", US_PER_DAY, LABEL_MONTH },
-	{ "yearly", US_PER_DAY, 0 },
+	{ US_PER_HOUR, LABEL_MONTH | LABEL_DAY | LABEL_HOUR },
+	{ US_PER_DAY, LABEL_MONTH | LABEL_DAY },
+	{ US_PER_DAY, LABEL_WEEK },
+	{ US_PER_DAY, LABEL_MONTH },
+	{ US_PER_DAY, 0 },
 };
 
 struct looking {
@@ -83,15 +95,12 @@ static void put_unit(struct json_writer *j, const struct unit *u, const struct l
 	jw_object_end(j);
 }
 
-static int find_unit(struct request *r, const struct unit **ret, struct err *e)
+static const struct unit *unit_of(const char *granularity)
 {
-	const char *name = request_query(r, "granularity");
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-		if (streq(name, units[i].name)) {
-			*ret = &units[i];
-			return 0;
-		}
-	return err_set(e, ERR_BAD_REQUEST, "granularity: must be hourly, daily, weekly, monthly or yearly");
+	size_t i = 0;
+	while (!streq(granularity, granularities[i])) /* it is one of them: the table of the query says so */
+		i++;
+	return &units[i];
 }
 
 static int window_of(struct request *r, bool hourly, int64_t now_us, int64_t *ret_from_us, struct err *e)
@@ -114,12 +123,10 @@ static int window_of(struct request *r, bool hourly, int64_t now_us, int64_t *re
 
 int deploy_usage_summary(struct request *r, struct response *w, struct err *e)
 {
-	const struct unit *u = NULL;
+	const struct unit *u = unit_of(request_query(r, "granularity"));
 	int64_t now_us = clock_now_us();
 	struct looking l = { .a = r->arena, .in = { .org_id = request_access(r)->org.id, .now_us = now_us } };
-	int rc = find_unit(r, &u, e);
-	if (rc == 0)
-		rc = window_of(r, u->bucket_us == US_PER_HOUR, now_us, &l.in.from_us, e);
+	int rc = window_of(r, u->bucket_us == US_PER_HOUR, now_us, &l.in.from_us, e);
 	if (rc < 0)
 		return rc;
 	l.in.bucket_us = u->bucket_us;

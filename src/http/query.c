@@ -21,7 +21,8 @@ static int check_string(const struct field *f, const char *text, struct err *e)
 		size_t len = 0;
 		for (const char *const *o = f->one_of; *o && len < sizeof(list); o++)
 			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", len ? ", " : "", *o);
-		return err_set(e, ERR_BAD_REQUEST, "query argument %s: must be one of %s", f->name, list);
+		return err_set(e, ERR_BAD_REQUEST, "query argument %s: must be %s%s", f->name,
+			       f->one_of[1] ? "one of " : "", list);
 	}
 	if (n < (uint64_t)f->min)
 		return err_set(e, ERR_BAD_REQUEST, "query argument %s: must not be empty", f->name);

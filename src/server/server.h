@@ -45,8 +45,6 @@ extern const size_t server_route_count;
 int server_authorize(struct request *r, struct err *e);
 struct response;
 int readyz(struct request *r, struct response *w, struct err *e);
-/* The OpenAPI document of the routes. */
-void openapi_write(struct json_writer *j, const char *server_url);
 /* 0 once everything that a handler needs is in place (a client may be there before); ERR_UNAVAILABLE until then. */
 int server_started(struct app *app, struct err *e);
 /* 0 when requests can be served; ERR_UNAVAILABLE says why not. */

@@ -1,5 +1,6 @@
 /* The server itself, and what clients ask in passing (cli-protocol §1.5, §5). */
 #include "identity/identity.h"
+#include "server/openapi.h"
 #include "server/server.h"
 
 #include "base/limits.h"

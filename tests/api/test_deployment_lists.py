@@ -116,14 +116,14 @@ def test_what_a_list_shows(site):
     for d in site.api.get(f"{ORG}?pageSize=100")["deployments"]:
         known = next(k for k in site.all if k["id"] == d["id"])
         assert (f"acme/{d['projectName']}/{d['stackName']}", d["version"], d["status"]) == (known["stack"], known["version"], known["status"])
-        assert ("waiting" in d) == (d["status"] == "not-started") and ("jobs" in d) == (d["status"] not in ("not-started", "accepted", "skipped"))
+        assert ("waiting" in d) == (d["status"] == "not-started") and bool(d["jobs"]) == (d["status"] not in ("not-started", "accepted", "skipped"))
         assert d["requestedBy"]["githubLogin"] == "operator" and d["pulumiOperation"] == "update" and d["updates"] == []
 
 
 @pytest.mark.parametrize("query, names", [
     ("page=0", "page"), ("page=-1", "page"), ("page=x", "page"), ("page=1.5", "page"), ("page=99999999999999999999", "page"),
     ("pageSize=0", "pageSize"), ("pageSize=101", "pageSize"), ("pageSize=x", "pageSize"), ("asc=perhaps", "asc"),
-    ("sort=status", "sort: must be created"), ("sort=CREATED", "sort: must be created"), ("status=done", "status: must be one of not-started, accepted")])
+    ("sort=status", "sort: must be"), ("sort=CREATED", "sort: must be"), ("status=done", "status: must be one of not-started, accepted")])
 def test_bounds_of_lists(site, query, names):
     for path in (ORG, path_of(STACKS[0]) + "/deployments"):
         site.api.refused(400, "GET", f"{path}?{query}", names=names)
@@ -132,7 +132,7 @@ def test_bounds_of_lists(site, query, names):
 def test_what_may_be_sorted_by(site):
     """A version is a number of its own stack: across stacks it is no order."""
     site.api.refused(400, "GET", f"{ORG}?sort=version", names="sort: must be created")
-    site.api.refused(400, "GET", f"{path_of(STACKS[0])}/deployments?sort=name", names="sort: must be created or version")
+    site.api.refused(400, "GET", f"{path_of(STACKS[0])}/deployments?sort=name", names="sort: must be one of created, version")
     assert site.api.get(f"{ORG}?sort=&status=&page=1000000000")["deployments"] == []
 
 

@@ -129,7 +129,8 @@ def test_jobs_are_absent_before_the_start(own, stack, repo):
     api.create_stack(stack)
     made = api.deploy(stack, "preview", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}})
     seen = api.deployment(stack, made["id"])
-    assert seen["status"] == "not-started" and not seen.get("jobs")
+    assert seen["status"] == "not-started" and "jobs" not in seen
+    assert api.get(f"{path_of(stack)}/deployments")["deployments"][0]["jobs"] == []
 
 
 # ---- logs --------------------------------------------------------------------------------------------------------

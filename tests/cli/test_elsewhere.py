@@ -97,6 +97,8 @@ def test_api(made, api):
     ids = [o["operationId"] for o in listed["operations"]]
     assert len(ids) == len(set(ids)) == sum(len(p) for p in api.get("/api/openapi/pulumi-spec.json")["paths"].values())
     assert "GET /api/user" in made.run("api", "describe", "user_get").stdout
+    said = made.run("api", "describe", "ListStackDeploymentsHandlerV2").stdout
+    assert "pageSize" in said and "itemsPerPage" in said, said
     assert made.json("api", "/api/user")["githubLogin"] == "admin"
 
 

@@ -1,10 +1,13 @@
-"""A REST client that knows how Slipway answers: JSON, errors as {"code","message"}, deployments that take their time."""
+"""A REST client that knows how Slipway answers: JSON, errors as {"code","message"}, deployments that take their time. Each
+answer is held against what the API says of itself (contract.py)."""
 import gzip
 import json as json_module
 import time
 import urllib.parse
 
 import requests
+
+from . import contract
 
 FINAL = ("succeeded", "failed", "skipped")
 
@@ -28,7 +31,10 @@ class Api:
         head.update(headers or {})
         with requests.Session() as session:
             session.trust_env = False
-            return session.request(method, self.url + path, data=data, headers=head, timeout=timeout, allow_redirects=False, **more)
+            answer = session.request(method, self.url + path, data=data, headers=head, timeout=timeout, allow_redirects=False, **more)
+        if not more.get("stream"):
+            contract.check(method, path, answer)
+        return answer
 
     def ok(self, method, path, json=..., status=None, **more):
         """Asserts success and returns the decoded answer (None when it is empty)."""
