@@ -36,10 +36,10 @@ static int make_admin(struct invocation *in, struct identity *identity, struct e
 	if (rc == -ERR_CONFLICT) /* a first start that got no further */
 		rc = 0;
 	if (rc == 0)
-		rc = identity_user_add(identity, in->arena, ADMIN_NAME, true, ORG_NAME, "admin", &id, NULL, e);
+		rc = identity_user_add(identity, in->arena, ADMIN_NAME, true, ORG_NAME, "admin", NULL, &id, NULL, e);
 	if (rc == 0)
-		rc = identity_token_add(identity, in->arena, ADMIN_NAME, "made by slipway dev", DB_NULL_INT, &token,
-					&id, e);
+		rc = identity_token_add(identity, in->arena, ADMIN_NAME, "made by slipway dev", DB_NULL_INT, NULL,
+					&token, &id, e);
 	if (rc == 0)
 		rc = write_secret(path, token, in->arena, e);
 	if (rc < 0)

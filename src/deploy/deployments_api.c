@@ -9,6 +9,7 @@
 #include "deploy/deployment_request.h"
 #include "deploy/deployments_api.h"
 #include "deploy/queue.h"
+#include "identity/event.h"
 
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
@@ -100,7 +101,7 @@ struct pausing {
 	const char *org_id;
 	const char *stack_id; /* NULL: the whole organization */
 	bool paused;
-	const struct access *access; /* of the organization's: whose stacks count */
+	const struct access *access; /* who asks */
 	bool stack_paused;
 	struct schedule_count_row schedules;
 	struct drift_status drift;
@@ -110,25 +111,48 @@ struct pausing {
 	size_t stack_count;
 };
 
+static int pause_event(struct db_conn *c, const struct pausing *p, bool was, struct err *e)
+{
+	struct event_subject subject = { .org_id = p->org_id, .stack_id = p->stack_id, .who = &p->access->who };
+	if (was == p->paused)
+		return 0;
+	return event_put_simple(c, p->arena, &subject,
+				p->stack_id ? (p->paused ? "stack.paused" : "stack.resumed")
+					    : (p->paused ? "organization.paused" : "organization.resumed"),
+				e, NULL);
+}
+
+static int pause_org(struct db_conn *c, struct pausing *p, struct err *e)
+{
+	int rc = q_org_deployments_state(c, p->arena, &(struct org_deployments_state_in){ p->org_id }, &p->org, e);
+	if (rc >= 0)
+		rc = q_org_deployments_pause(c, &(struct org_deployments_pause_in){ p->org_id, p->paused }, e);
+	return rc < 0 ? rc : pause_event(c, p, p->org.paused, e);
+}
+
 static int pause_fn(struct db_conn *c, void *arg, struct err *e)
 {
-	const struct pausing *p = arg;
-	if (!p->stack_id) {
-		struct org_deployments_pause_in in = { .org_id = p->org_id, .paused = p->paused };
-		return q_org_deployments_pause(c, &in, e);
-	}
-	struct settings_pause_in in = { .stack_id = p->stack_id, .paused = p->paused };
-	int rc = q_settings_pause(c, &in, e);
+	struct pausing *p = arg;
+	struct settings_get_row settings;
+	if (!p->stack_id)
+		return pause_org(c, p, e);
+	int rc = q_settings_get(c, p->arena, &(struct settings_get_in){ p->stack_id }, &settings, e);
 	if (rc == 0)
 		return err_set(
 			e, ERR_BAD_REQUEST,
 			"Attempted to pause or resume deployments on stack before it has been configured for deployments");
-	return rc;
+	if (rc >= 0)
+		rc = q_settings_pause(c, &(struct settings_pause_in){ p->stack_id, p->paused }, e);
+	return rc < 0 ? rc : pause_event(c, p, settings.paused, e);
 }
 
 static int set_paused(struct request *r, struct response *w, const char *stack_id, bool paused, struct err *e)
 {
-	struct pausing p = { .org_id = request_access(r)->org.id, .stack_id = stack_id, .paused = paused };
+	struct pausing p = { .arena = r->arena,
+			     .access = request_access(r),
+			     .org_id = request_access(r)->org.id,
+			     .stack_id = stack_id,
+			     .paused = paused };
 	int rc = db_write(app_of(r)->db, pause_fn, &p, e);
 	if (rc < 0)
 		return rc;

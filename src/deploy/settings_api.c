@@ -5,6 +5,7 @@
 #include "deploy/pool.h"
 #include "deploy/settings.h"
 #include "deploy/settings_history.h"
+#include "identity/event.h"
 
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
@@ -61,6 +62,19 @@ struct save {
 	struct settings_get_row row;
 };
 
+static int put_event(struct db_conn *c, struct arena *a, const struct access *access, const char *kind,
+		     const struct settings_version *version, struct err *e)
+{
+	struct event_subject subject = { .org_id = access->org.id, .stack_id = access->stack_id, .who = &access->who };
+	struct event v;
+	int rc = event_begin(c, a, &subject, &v, e);
+	if (rc < 0)
+		return rc;
+	jw_kv_int(&v.w, "version", version->version);
+	jw_kv_string(&v.w, "source", version->source);
+	return event_put(c, &v, kind, e);
+}
+
 static int save_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct save *s = arg;
@@ -101,6 +115,8 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 	rc = q_settings_put(c, &put, e);
 	if (rc >= 0)
 		rc = settings_version_keep(c, s->stack_id, &kept, &s->access->who, s->now_us, e);
+	if (rc >= 0)
+		rc = put_event(c, s->arena, s->access, "settings.changed", &kept, e);
 	if (rc >= 0)
 		rc = q_settings_get(c, s->arena, &in, &s->row, e);
 	return rc < 0 ? rc : 0;
@@ -192,7 +208,9 @@ static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 		rc = q_settings_delete(c, &(struct settings_delete_in){ stack_id }, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "the stack has no deployment settings");
-	return rc < 0 ? rc : settings_version_keep(c, stack_id, &gone, &d->access->who, d->now_us, e);
+	if (rc >= 0)
+		rc = settings_version_keep(c, stack_id, &gone, &d->access->who, d->now_us, e);
+	return rc < 0 ? rc : put_event(c, d->arena, d->access, "settings.removed", &gone, e);
 }
 
 int deploy_settings_delete(struct request *r, struct response *w, struct err *e)

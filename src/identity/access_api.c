@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "identity/app.h"
+#include "identity/event.h"
 #include "identity/internal.h"
 #include "identity/limits.h"
 
@@ -85,6 +86,7 @@ struct set_org {
 	struct arena *a;
 	struct app *app;
 	const struct org *org;
+	const struct principal *who;
 	struct patch_org body;
 	enum stack_level level;
 	bool create;
@@ -106,6 +108,23 @@ int org_metadata_get(struct request *r, struct response *w, struct err *e)
 	return rc;
 }
 
+static int org_event(struct db_conn *c, const struct set_org *p, struct err *e)
+{
+	const struct patch_org *b = &p->body;
+	struct event_subject subject = { .org_id = p->org->id, .who = p->who };
+	struct event v;
+	if (b->permission < 0 && b->deploy < 0 && b->create < 0 && b->limits.concurrency < 0 && b->limits.timeout_s < 0)
+		return 0;
+	int rc = event_begin(c, p->a, &subject, &v, e);
+	if (rc < 0)
+		return rc;
+	jw_kv_string(&v.w, "defaultStackPermission", stack_level_name(p->level));
+	jw_kv_bool(&v.w, "membersCanCreateStacks", p->create);
+	jw_kv_int(&v.w, "concurrency", p->limits.concurrency);
+	jw_kv_int(&v.w, "deploymentTimeoutSeconds", p->limits.timeout_us / US_PER_S);
+	return event_put(c, &v, "organization.changed", e);
+}
+
 static int set_org_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct set_org *p = arg;
@@ -125,7 +144,9 @@ static int set_org_fn(struct db_conn *c, void *arg, struct err *e)
 					.members_create_stacks = p->create };
 	if (rc >= 0)
 		rc = q_org_set_access(c, &in, e);
-	return rc < 0 ? rc : limits_set(c, p->a, p->app, p->org->id, &p->body.limits, &p->limits, e);
+	if (rc >= 0)
+		rc = limits_set(c, p->a, p->app, p->org->id, &p->body.limits, &p->limits, e);
+	return rc < 0 ? rc : org_event(c, p, e);
 }
 
 int org_patch(struct request *r, struct response *w, struct err *e)
@@ -133,6 +154,7 @@ int org_patch(struct request *r, struct response *w, struct err *e)
 	struct set_org p = { .a = r->arena,
 			     .app = app_of(r),
 			     .org = &request_access(r)->org,
+			     .who = &request_access(r)->who,
 			     .body = { .permission = -1, .deploy = -1, .create = -1, .limits = { -1, -1 } } };
 	int rc = request_decode(r, w, patch_org_fields, &p.body, e);
 	if (rc == 0)
@@ -225,14 +247,23 @@ static int set_grant_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct granting *p = arg;
 	const struct access *access = p->access;
+	struct event_subject subject = { .org_id = access->org.id, .stack_id = access->stack_id, .who = &access->who };
+	struct grant_get_row former;
 	int rc = member_find(c, p->a, access->org.id, p->login, &p->member, e);
+	struct grant_get_in get = { .stack_id = access->stack_id, .user_id = p->member.user_id };
+	if (rc >= 0)
+		rc = q_grant_get(c, p->a, &get, &former, e);
 	if (rc < 0)
 		return rc;
+	const char *level = rc > 0 ? former.permission : NULL;
+	if (p->remove && !level)
+		return err_set(e, ERR_NOT_FOUND, "'%s' has no permission of their own on the stack", p->login);
 	if (p->remove) {
 		struct grant_remove_in in = { .stack_id = access->stack_id, .user_id = p->member.user_id };
 		rc = q_grant_remove(c, &in, e);
-		return rc == 0 ? err_set(e, ERR_NOT_FOUND, "'%s' has no permission of their own on the stack", p->login)
-			       : rc;
+		return rc < 0 ? rc
+			      : event_put_simple(c, p->a, &subject, "grant.removed", e, "member", p->member.name,
+						 "formerPermission", level, NULL);
 	}
 	struct grant_put_in in = { .stack_id = access->stack_id,
 				   .user_id = p->member.user_id,
@@ -240,7 +271,10 @@ static int set_grant_fn(struct db_conn *c, void *arg, struct err *e)
 				   .permission = stack_level_name(p->level),
 				   .created_us = clock_now_us() };
 	rc = q_grant_put(c, &in, e);
-	return rc < 0 ? rc : 0;
+	if (rc < 0 || streq(level, in.permission))
+		return rc < 0 ? rc : 0;
+	return event_put_simple(c, p->a, &subject, "grant.changed", e, "member", p->member.name, "permission",
+				in.permission, "formerPermission", level, NULL);
 }
 
 int stack_grant_put(struct request *r, struct response *w, struct err *e)

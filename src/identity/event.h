@@ -17,9 +17,10 @@
  *	settings.changed, .removed      version, source
  *	member.added, .changed, .removed
  *	                                member, role, formerRole
- *	grant.changed, .removed         member, permission
- *	organization.changed            defaultStackPermission, membersCanCreateStacks
- *	token.created, .revoked         tokenId, tokenKind, name, description, owner
+ *	grant.changed, .removed         member, permission, formerPermission
+ *	organization.changed            defaultStackPermission, membersCanCreateStacks, concurrency, deploymentTimeoutSeconds
+ *	token.created, .revoked         tokenId, tokenKind, and of a new one name, description; owner of a user's own, which is
+ *	                                told in the user's personal organization
  *
  * Where no user is behind it, `user` is absent, and one of these tells who is: organizationToken (its name), siteAdministrator
  * (true), or neither: the server itself.

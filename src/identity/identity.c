@@ -109,6 +109,7 @@ struct add_user {
 	struct user_insert_in user;
 	const char *org;
 	const char *role;
+	const struct principal *who;
 	const char *user_id; /* results */
 	const char *joined;
 };
@@ -123,7 +124,7 @@ static int add_user_join(struct db_conn *c, struct add_user *p, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "organization '%s'", p->org);
 	if (streq(org.kind, "personal"))
 		return err_set(e, ERR_CONFLICT, "'%s' is a user's personal organization: nobody can join it", p->org);
-	return member_put(c, p->a, org.id, p->user_id, p->role, &p->joined, e);
+	return member_put(c, p->a, org.id, p->user_id, p->role, p->who, &p->joined, e);
 }
 
 static int add_user_new(struct db_conn *c, struct add_user *p, struct err *e)
@@ -167,7 +168,8 @@ static int add_user_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 int identity_user_add(struct identity *id, struct arena *a, const char *name, bool site_admin, const char *org,
-		      const char *role, const char **ret_id, const char **ret_role, struct err *e)
+		      const char *role, const struct principal *who, const char **ret_id, const char **ret_role,
+		      struct err *e)
 {
 	int64_t now = clock_now_us();
 	struct add_user p = {
@@ -181,6 +183,7 @@ int identity_user_add(struct identity *id, struct arena *a, const char *name, bo
 			  .created_us = now },
 		.org = org,
 		.role = role,
+		.who = who,
 	};
 	int rc = check_name(name, e);
 	if (rc < 0)

@@ -180,15 +180,17 @@ const char *identity_reader(const struct principal *who);
 int identity_org_reader(struct db_conn *c, struct arena *a, const struct access *access, const char **ret_reader,
 			struct err *e);
 
-/* --- making things; each is one transaction of its own --- */
+/* --- making things; each is one transaction of its own. `who` does it, for the event; NULL: the server --- */
 int identity_org_add(struct identity *id, struct arena *a, const char *name, const char **ret_id, struct err *e);
 /* Makes the user with the personal organization; joins `org` when given (role "admin" or "member", NULL: member). A user
  * that exists joins `org`, or gets the new role there (NULL: keeps the old one); without `org` that is ERR_CONFLICT. The
  * first user of all becomes site administrator. *ret_role: the role in `org`, NULL without one; may be NULL. */
 int identity_user_add(struct identity *id, struct arena *a, const char *name, bool site_admin, const char *org,
-		      const char *role, const char **ret_id, const char **ret_role, struct err *e);
+		      const char *role, const struct principal *who, const char **ret_id, const char **ret_role,
+		      struct err *e);
 int identity_token_add(struct identity *id, struct arena *a, const char *user, const char *description,
-		       int64_t expires_us, const char **ret_token, const char **ret_id, struct err *e);
+		       int64_t expires_us, const struct principal *who, const char **ret_token, const char **ret_id,
+		       struct err *e);
 /* Whether there is no user yet (first start). */
 int identity_is_empty(struct identity *id, bool *ret, struct err *e);
 

@@ -2,6 +2,7 @@
 #include "identity/members.h"
 
 #include "base/clock.h"
+#include "identity/event.h"
 
 int member_find(struct db_conn *c, struct arena *a, const char *org_id, const char *login, struct org_member_row *ret,
 		struct err *e)
@@ -25,13 +26,15 @@ static int check_other_admin(struct db_conn *c, struct arena *a, const char *org
 }
 
 int member_put(struct db_conn *c, struct arena *a, const char *org_id, const char *user_id, const char *role,
-	       const char **ret_role, struct err *e)
+	       const struct principal *who, const char **ret_role, struct err *e)
 {
 	struct org_role_row old;
+	struct user user;
 	int rc = q_org_role(c, a, &(struct org_role_in){ .org_id = org_id, .user_id = user_id }, &old, e);
 	if (rc >= 0 && !role)
 		role = rc > 0 ? old.role : "member";
-	if (rc > 0 && streq(old.role, "admin") && !streq(role, "admin"))
+	const char *former = rc > 0 ? old.role : NULL;
+	if (streq(former, "admin") && !streq(role, "admin"))
 		rc = check_other_admin(c, a, org_id, user_id, e);
 	if (rc < 0)
 		return rc;
@@ -39,14 +42,20 @@ int member_put(struct db_conn *c, struct arena *a, const char *org_id, const cha
 		.org_id = org_id, .user_id = user_id, .role = role, .created_us = clock_now_us()
 	};
 	rc = q_org_member_put(c, &put, e);
+	if (rc >= 0 && !streq(former, role))
+		rc = identity_user_by_id(c, a, user_id, &user, e);
 	if (rc < 0)
 		return rc;
 	*ret_role = role;
-	return 0;
+	struct event_subject subject = { .org_id = org_id, .who = who };
+	if (streq(former, role))
+		return 0;
+	return event_put_simple(c, a, &subject, former ? "member.changed" : "member.added", e, "member", user.name,
+				"role", role, "formerRole", former, NULL);
 }
 
 int member_remove(struct db_conn *c, struct arena *a, const char *org_id, const struct org_member_row *member,
-		  struct err *e)
+		  const struct principal *who, struct err *e)
 {
 	const char *user_id = member->user_id;
 	int rc = streq(member->role, "admin") ? check_other_admin(c, a, org_id, user_id, e) : 0;
@@ -56,5 +65,9 @@ int member_remove(struct db_conn *c, struct arena *a, const char *org_id, const 
 	if (rc >= 0)
 		rc = q_grants_remove_member(
 			c, &(struct grants_remove_member_in){ .org_id = org_id, .user_id = user_id }, e);
-	return rc < 0 ? rc : 0;
+	struct event_subject subject = { .org_id = org_id, .who = who };
+	if (rc < 0)
+		return rc;
+	return event_put_simple(c, a, &subject, "member.removed", e, "member", member->name, "formerRole", member->role,
+				NULL);
 }

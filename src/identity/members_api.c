@@ -142,7 +142,7 @@ static int set_fn(struct db_conn *c, void *arg, struct err *e)
 	else if (rc == -ERR_NOT_FOUND && p->only_new)
 		rc = find_user(c, p, &user_id, e);
 	if (rc == 0)
-		rc = member_put(c, p->a, org_id, user_id, p->role, &role, e);
+		rc = member_put(c, p->a, org_id, user_id, p->role, &p->access->who, &role, e);
 	if (rc == 0)
 		rc = member_find(c, p->a, org_id, p->login, &member, e);
 	if (rc == 0)
@@ -189,7 +189,7 @@ static int remove_fn(struct db_conn *c, void *arg, struct err *e)
 	struct membership *p = arg;
 	struct org_member_row member;
 	int rc = member_find(c, p->a, p->access->org.id, p->login, &member, e);
-	return rc < 0 ? rc : member_remove(c, p->a, p->access->org.id, &member, e);
+	return rc < 0 ? rc : member_remove(c, p->a, p->access->org.id, &member, &p->access->who, e);
 }
 
 int org_member_remove(struct request *r, struct response *w, struct err *e)

@@ -55,7 +55,7 @@ int site_user_create(struct request *r, struct response *w, struct err *e)
 	const char *id, *role;
 	if (rc == 0)
 		rc = identity_user_add(app_of(r)->identity, r->arena, body.name, body.site_admin, body.organization,
-				       body.role, &id, &role, e);
+				       body.role, &request_access(r)->who, &id, &role, e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);

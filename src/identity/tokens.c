@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "db/queries_identity.h"
+#include "identity/event.h"
+#include "identity/internal.h"
 
 /* How stale last_used_us may be: a write for each request would cost a commit. */
 #define TOUCH_EVERY_US (10 * US_PER_MINUTE)
@@ -132,8 +134,39 @@ int identity_lease_tokens_expire(struct db_conn *c, const char *update_id, int64
 struct add_token {
 	struct arena *a;
 	const char *user;
+	const struct principal *who;
 	struct token_row row;
 };
+
+int token_event(struct db_conn *c, struct arena *a, const char *kind, const struct token_row *t, const char *owner,
+		const struct principal *who, struct err *e)
+{
+	struct event_subject subject = { .org_id = t->org_id, .who = who };
+	struct org_by_name_row personal;
+	struct event v;
+	int rc = 0;
+	/* A user's own token is told in the user's own organization. */
+	if (!t->org_id) {
+		rc = q_org_by_name(c, a, &(struct org_by_name_in){ .name = owner }, &personal, e);
+		if (rc <= 0)
+			return rc;
+		subject.org_id = personal.id;
+	}
+	rc = event_begin(c, a, &subject, &v, e);
+	if (rc < 0)
+		return rc;
+	jw_kv_string(&v.w, "tokenId", t->id);
+	jw_kv_string(&v.w, "tokenKind", t->kind);
+	if (t->name)
+		jw_kv_string(&v.w, "name", t->name);
+	if (t->description)
+		jw_kv_string(&v.w, "description", t->description);
+	if (t->admin)
+		jw_kv_bool(&v.w, "admin", true);
+	if (!t->org_id)
+		jw_kv_string(&v.w, "owner", owner);
+	return event_put(c, &v, kind, e);
+}
 
 static int add_token_fn(struct db_conn *c, void *arg, struct err *e)
 {
@@ -146,16 +179,19 @@ static int add_token_fn(struct db_conn *c, void *arg, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "user '%s'", p->user);
 	p->row.user_id = user.id;
 	p->row.created_by = user.name;
-	return identity_token_insert(c, &p->row, e);
+	rc = identity_token_insert(c, &p->row, e);
+	return rc < 0 ? rc : token_event(c, p->a, "token.created", &p->row, user.name, p->who, e);
 }
 
 int identity_token_add(struct identity *id, struct arena *a, const char *user, const char *description,
-		       int64_t expires_us, const char **ret_token, const char **ret_id, struct err *e)
+		       int64_t expires_us, const struct principal *who, const char **ret_token, const char **ret_id,
+		       struct err *e)
 {
 	const char *token = token_new(a, TOKEN_PREFIX_PERSONAL);
 	struct add_token p = {
 		.a = a,
 		.user = user,
+		.who = who,
 		.row = { .id = id_new_arena(a),
 			 .kind = "personal",
 			 .description = description,

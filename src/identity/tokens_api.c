@@ -207,7 +207,8 @@ int identity_answer_new_token(struct request *r, struct response *w, const char 
 	const char *token, *id;
 	int rc = expiry(expires_s, &expires_us, e);
 	if (rc == 0)
-		rc = identity_token_add(app_of(r)->identity, r->arena, user, description, expires_us, &token, &id, e);
+		rc = identity_token_add(app_of(r)->identity, r->arena, user, description, expires_us,
+					&request_access(r)->who, &token, &id, e);
 	return rc < 0 ? rc : answer_new(w, id, token);
 }
 
@@ -220,14 +221,23 @@ int user_token_create(struct request *r, struct response *w, struct err *e)
 	return identity_answer_new_token(r, w, request_access(r)->who.user_name, body.description, body.expires_s, e);
 }
 
+struct add_org_token {
+	struct arena *a;
+	const struct principal *who;
+	struct token_row row;
+};
+
 static int add_org_token_fn(struct db_conn *c, void *arg, struct err *e)
 {
-	const struct token_row *row = arg;
+	const struct add_org_token *p = arg;
+	const struct token_row *row = &p->row;
 	struct org_token_name_put_in name = { .org_id = row->org_id, .name = row->name };
 	int rc = q_org_token_name_put(c, &name, e);
 	if (rc == 0)
 		return err_set(e, ERR_CONFLICT, "the organization has, or had, a token of the name '%s'", row->name);
-	return rc < 0 ? rc : identity_token_insert(c, row, e);
+	if (rc >= 0)
+		rc = identity_token_insert(c, row, e);
+	return rc < 0 ? rc : token_event(c, p->a, "token.created", row, NULL, p->who, e);
 }
 
 int org_token_create(struct request *r, struct response *w, struct err *e)
@@ -243,27 +253,31 @@ int org_token_create(struct request *r, struct response *w, struct err *e)
 	if (rc < 0)
 		return rc;
 	const char *token = token_new(r->arena, TOKEN_PREFIX_PERSONAL);
-	struct token_row row = { .id = id_new_arena(r->arena),
-				 .kind = "organization",
-				 .name = body.name,
-				 .description = body.description,
-				 .admin = body.admin,
-				 .org_id = access->org.id,
-				 .attempt = DB_NULL_INT,
-				 .created_by = access->who.user_name,
-				 .expires_us = expires_us };
-	if (!token || !row.id)
+	struct add_org_token p = { .a = r->arena,
+				   .who = &access->who,
+				   .row = { .id = id_new_arena(r->arena),
+					    .kind = "organization",
+					    .name = body.name,
+					    .description = body.description,
+					    .admin = body.admin,
+					    .org_id = access->org.id,
+					    .attempt = DB_NULL_INT,
+					    .created_by = access->who.user_name,
+					    .expires_us = expires_us } };
+	if (!token || !p.row.id)
 		return err_nomem(e);
-	row.hash = token_hash(r->arena, str_of(token));
-	if (!row.hash.p)
+	p.row.hash = token_hash(r->arena, str_of(token));
+	if (!p.row.hash.p)
 		return err_nomem(e);
-	rc = db_write(app_of(r)->db, add_org_token_fn, &row, e);
-	return rc < 0 ? rc : answer_new(w, row.id, token);
+	rc = db_write(app_of(r)->db, add_org_token_fn, &p, e);
+	return rc < 0 ? rc : answer_new(w, p.row.id, token);
 }
 
 /* --- revoke --- */
 
 struct revoke {
+	struct arena *a;
+	const struct principal *who;
 	const char *id;
 	const char *user_id;
 	const char *org_id;
@@ -277,12 +291,17 @@ static int revoke_fn(struct db_conn *c, void *arg, struct err *e)
 	int rc = p->org_id ? q_token_delete_org(c, &of_org, e) : q_token_delete_personal(c, &personal, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "token '%s'", p->id);
-	return rc < 0 ? rc : 0;
+	struct token_row gone = { .id = p->id, .kind = p->org_id ? "organization" : "personal", .org_id = p->org_id };
+	return rc < 0 ? rc : token_event(c, p->a, "token.revoked", &gone, p->who->user_name, p->who, e);
 }
 
 static int revoke(struct request *r, struct response *w, const char *user_id, const char *org_id, struct err *e)
 {
-	struct revoke p = { .id = request_param(r, "tokenId"), .user_id = user_id, .org_id = org_id };
+	struct revoke p = { .a = r->arena,
+			    .who = &request_access(r)->who,
+			    .id = request_param(r, "tokenId"),
+			    .user_id = user_id,
+			    .org_id = org_id };
 	int rc = db_write(app_of(r)->db, revoke_fn, &p, e);
 	if (rc == 0)
 		response_empty(w, 204);

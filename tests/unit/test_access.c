@@ -231,22 +231,24 @@ static void users_and_tokens(void **state)
 	assert_true(empty);
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), 0);
 	assert_int_equal(identity_org_add(id, a, "acme", &org, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "acme", false, NULL, NULL, &first, NULL, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "operator", false, "nowhere", NULL, &first, NULL, &f->e),
+	assert_int_equal(identity_user_add(id, a, "acme", false, NULL, NULL, NULL, &first, NULL, &f->e), -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "nowhere", NULL, NULL, &first, NULL, &f->e),
 			 -ERR_NOT_FOUND);
 	assert_int_equal(identity_is_empty(id, &empty, &f->e), 0);
 	assert_true(empty); /* the refusal left nothing behind */
-	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", NULL, &first, NULL, &f->e), 0);
-	assert_int_equal(identity_user_add(id, a, "operator", false, NULL, NULL, &again, NULL, &f->e), -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "second", false, "operator", NULL, &second, NULL, &f->e),
+	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", NULL, NULL, &first, NULL, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, NULL, NULL, NULL, &again, NULL, &f->e),
 			 -ERR_CONFLICT);
-	assert_int_equal(identity_user_add(id, a, "second", false, NULL, NULL, &second, NULL, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "second", false, "operator", NULL, NULL, &second, NULL, &f->e),
+			 -ERR_CONFLICT);
+	assert_int_equal(identity_user_add(id, a, "second", false, NULL, NULL, NULL, &second, NULL, &f->e), 0);
 	/* Who is there already gets the new role. */
-	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", "admin", &again, NULL, &f->e), 0);
+	assert_int_equal(identity_user_add(id, a, "operator", false, "acme", "admin", NULL, &again, NULL, &f->e), 0);
 	assert_string_equal(again, first);
-	assert_int_equal(identity_token_add(id, a, "nobody", NULL, DB_NULL_INT, &token, &token_id, &f->e),
+	assert_int_equal(identity_token_add(id, a, "nobody", NULL, DB_NULL_INT, NULL, &token, &token_id, &f->e),
 			 -ERR_NOT_FOUND);
-	assert_int_equal(identity_token_add(id, a, "operator", "laptop", DB_NULL_INT, &token, &token_id, &f->e), 0);
+	assert_int_equal(identity_token_add(id, a, "operator", "laptop", DB_NULL_INT, NULL, &token, &token_id, &f->e),
+			 0);
 
 	struct ask ask = { .f = f, .token = token, .org = "acme" };
 	assert_int_equal(db_read(id->db, ask_fn, &ask, &f->e), 0);
@@ -263,7 +265,8 @@ static void users_and_tokens(void **state)
 	assert_int_equal(identity_org_key(id, &ask.access.org, &key, &f->e), -ERR_INTERNAL);
 
 	assert_int_equal(
-		identity_token_add(id, a, "second", NULL, clock_now_us() + US_PER_HOUR, &token, &token_id, &f->e), 0);
+		identity_token_add(id, a, "second", NULL, clock_now_us() + US_PER_HOUR, NULL, &token, &token_id, &f->e),
+		0);
 	ask = (struct ask){ .f = f, .token = token, .org = "acme" };
 	assert_int_equal(db_read(id->db, ask_fn, &ask, &f->e), 0);
 	assert_false(ask.access.who.site_admin);
