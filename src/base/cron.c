@@ -15,17 +15,18 @@ struct cron_field {
 	int max;
 	const char *const *names; /* of min, min + 1 ... */
 	size_t name_count;
-	bool question; /* '?' may stand for '*' */
+	bool question; /* '?' alone may stand for '*' */
+	int end;       /* where a/s ends: Saturday, although 7 is a Sunday too */
 };
 
 enum { FIELD_MINUTE, FIELD_HOUR, FIELD_DAY, FIELD_MONTH, FIELD_WEEKDAY, FIELD_COUNT };
 
 static const struct cron_field cron_fields[FIELD_COUNT] = {
-	[FIELD_MINUTE] = { "minute", 0, 59, NULL, 0, false },
-	[FIELD_HOUR] = { "hour", 0, 23, NULL, 0, false },
-	[FIELD_DAY] = { "day of the month", 1, 31, NULL, 0, true },
-	[FIELD_MONTH] = { "month", 1, 12, month_names, ARRAY_SIZE(month_names), false },
-	[FIELD_WEEKDAY] = { "day of the week", 0, 7, weekday_names, ARRAY_SIZE(weekday_names), true },
+	[FIELD_MINUTE] = { "minute", 0, 59, NULL, 0, false, 59 },
+	[FIELD_HOUR] = { "hour", 0, 23, NULL, 0, false, 23 },
+	[FIELD_DAY] = { "day of the month", 1, 31, NULL, 0, true, 31 },
+	[FIELD_MONTH] = { "month", 1, 12, month_names, ARRAY_SIZE(month_names), false, 12 },
+	[FIELD_WEEKDAY] = { "day of the week", 0, 7, weekday_names, ARRAY_SIZE(weekday_names), true, 6 },
 };
 
 static const struct {
@@ -70,13 +71,13 @@ static int read_element(const struct cron_field *f, struct str s, uint64_t *bits
 	struct str first_text = str_cut(range, '-', &last_text);
 	int first, last;
 	int64_t step = 1;
-	if (str_is(range, "*") || (f->question && str_is(range, "?"))) {
+	if (str_is(range, "*")) {
 		first = f->min;
 		last = f->max;
 	} else {
 		if (!read_value(f, first_text, &first))
 			goto bad;
-		last = step_text.p ? f->max : first;
+		last = step_text.p && first < f->end ? f->end : first;
 		if (last_text.p && !read_value(f, last_text, &last))
 			goto bad;
 	}
@@ -95,7 +96,7 @@ bad:
 
 static int read_field(const struct cron_field *f, struct str s, uint64_t *ret, struct err *e)
 {
-	struct str rest = s;
+	struct str rest = f->question && str_is(s, "?") ? STR("*") : s;
 	uint64_t bits = 0;
 	while (rest.p) {
 		int rc = read_element(f, str_cut(rest, ',', &rest), &bits, e);

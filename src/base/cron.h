@@ -1,9 +1,9 @@
 /*
  * cron.h: cron expressions of five fields, in UTC: minute, hour, day of the month, month, day of the week.
  *
- *	*  n  a-b  a,b,c    with a step behind a star or a range: /s; a/s runs from a to the end
+ *	*  n  a-b  a,b,c    with a step behind a star or a range: /s; a/s runs from a to the end (of a week: to Saturday)
  *	months also JAN-DEC, weekdays also SUN-SAT; 0 and 7 are Sunday
- *	?  is * in the two day fields
+ *	?  alone is * in the two day fields
  *	@yearly @annually @monthly @weekly @daily @midnight @hourly
  *
  * When both day fields are restricted (neither begins with '*' or '?'), a day that matches either one counts, as in
