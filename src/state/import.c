@@ -3,14 +3,14 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "db/queries_state.h"
+#include "state/busy.h"
 #include "state/stack.h"
 #include "state/update_event.h"
 
 struct importing {
 	struct arena *a;
 	const struct import *n;
-	const char *id;
-	int64_t version;
+	struct imported *ret;
 };
 
 static int import_fn(struct db_conn *c, void *arg, struct err *e)
@@ -24,11 +24,13 @@ static int import_fn(struct db_conn *c, void *arg, struct err *e)
 		return rc;
 	if (rc == 0 || s.deleted)
 		return stack_gone(e);
-	if (s.running_update_id)
-		return stack_is_busy(e);
-	int64_t version = p->version = s.version + 1;
+	rc = busy_check(c, p->a, &s, &p->ret->holder, e);
+	if (rc < 0)
+		return rc;
+	const char *id = p->ret->update_id;
+	int64_t version = p->ret->version = s.version + 1;
 	rc = q_update_insert(c,
-			     &(struct update_insert_in){ .id = p->id,
+			     &(struct update_insert_in){ .id = id,
 							 .stack_id = s.id,
 							 .kind = "import",
 							 .status = "succeeded",
@@ -45,15 +47,15 @@ static int import_fn(struct db_conn *c, void *arg, struct err *e)
 							 .ended_us = now },
 			     e);
 	if (rc >= 0)
-		rc = checkpoint_insert(c, n->checkpoint, s.id, p->id, version, now, e);
+		rc = checkpoint_insert(c, n->checkpoint, s.id, id, version, now, e);
 	if (rc >= 0)
-		rc = q_stack_start_update(c, &(struct stack_start_update_in){ s.id, p->id, version, now }, e);
+		rc = q_stack_start_update(c, &(struct stack_start_update_in){ s.id, id, version, now }, e);
 	if (rc >= 0)
-		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, p->id, now }, e);
+		rc = q_stack_end_update(c, &(struct stack_end_update_in){ s.id, id, now }, e);
 	if (rc >= 0)
 		rc = q_stack_set_state(
 			c, &(struct stack_set_state_in){ s.id, n->checkpoint->id, n->checkpoint->resource_count }, e);
-	struct update_outcome outcome = { .id = p->id,
+	struct update_outcome outcome = { .id = id,
 					  .org_id = s.org_id,
 					  .stack_id = s.id,
 					  .version = version,
@@ -62,11 +64,11 @@ static int import_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : update_event_put(c, p->a, &outcome, e);
 }
 
-int state_import(struct app *app, struct arena *a, const struct import *n, const char **ret_update_id,
-		 int64_t *ret_version, struct err *e)
+int state_import(struct app *app, struct arena *a, const struct import *n, struct imported *ret, struct err *e)
 {
-	struct importing p = { .a = a, .n = n, .id = id_new_arena(a) };
-	if (!p.id)
+	*ret = (struct imported){ .update_id = id_new_arena(a) };
+	struct importing p = { .a = a, .n = n, .ret = ret };
+	if (!ret->update_id)
 		return err_nomem(e);
 	int rc = db_write(app->db, import_fn, &p, e);
 	checkpoint_settle(app, n->checkpoint, rc);
@@ -75,7 +77,5 @@ int state_import(struct app *app, struct arena *a, const struct import *n, const
 	/* Its resources are to be listed. */
 	if (app->poke)
 		app->poke(app);
-	*ret_update_id = p.id;
-	*ret_version = p.version;
 	return 0;
 }

@@ -4,8 +4,7 @@
 #ifndef SLIPWAY_STATE_IMPORT_H
 #define SLIPWAY_STATE_IMPORT_H
 
-#include "state/checkpoint.h"
-#include "state/state.h"
+#include "state/update.h"
 
 struct import {
 	const char *stack_id;
@@ -14,8 +13,12 @@ struct import {
 	const char *deployment_id; /* NULL */
 	const struct checkpoint *checkpoint;
 };
+struct imported {
+	const char *update_id;
+	int64_t version;
+	struct update holder; /* ERR_CONFLICT: who has the stack (busy.h) */
+};
 /* A new version of the stack, of the kind "import". ERR_CONFLICT while an update runs. */
-int state_import(struct app *app, struct arena *a, const struct import *n, const char **ret_update_id,
-		 int64_t *ret_version, struct err *e);
+int state_import(struct app *app, struct arena *a, const struct import *n, struct imported *ret, struct err *e);
 
 #endif

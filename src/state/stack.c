@@ -4,7 +4,7 @@
 #include "base/id.h"
 #include "db/queries_state.h"
 #include "identity/event.h"
-#include "state/resource.h"
+#include "state/busy.h"
 
 int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
 int (*state_stack_removing)(struct db_conn *c, const char *stack_id, struct err *e);
@@ -218,6 +218,7 @@ struct removal {
 	const struct access *access;
 	const char *stack_id;
 	bool force;
+	struct update *ret_holder;
 	struct checkpoints_remove_of_stack_row *blobs;
 	size_t blob_count;
 };
@@ -239,8 +240,9 @@ static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 		return rc;
 	if (rc == 0 || s.deleted)
 		return stack_gone(e);
-	if (s.running_update_id)
-		return stack_is_busy(e);
+	rc = busy_check(c, p->a, &s, p->ret_holder, e);
+	if (rc < 0)
+		return rc;
 	if (s.resource_count > 0 && !p->force)
 		return err_set(e, ERR_BAD_REQUEST, "Stack still contains resources.");
 	if (state_stack_is_deploying)
@@ -262,9 +264,13 @@ static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-int stack_delete(struct app *app, struct arena *a, const struct access *access, bool force, struct err *e)
+int stack_delete(struct app *app, struct arena *a, const struct access *access, bool force, struct update *ret_holder,
+		 struct err *e)
 {
-	struct removal p = { .a = a, .access = access, .stack_id = access->stack_id, .force = force };
+	struct removal p = {
+		.a = a, .access = access, .stack_id = access->stack_id, .force = force, .ret_holder = ret_holder
+	};
+	*ret_holder = (struct update){ 0 };
 	int rc = db_write(app->db, delete_fn, &p, e);
 	for (size_t i = 0; rc == 0 && i < p.blob_count; i++)
 		checkpoint_remove_blob(app, p.blobs[i].blob_key);

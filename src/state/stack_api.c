@@ -6,9 +6,9 @@
 #include "base/id.h"
 #include "db/queries_state.h"
 #include "http/http.h"
+#include "state/busy.h"
 #include "state/deployment.h"
 #include "state/names.h"
-#include "state/update.h"
 
 #define ROUTE_FILE "routes_state.def"
 #include "../api/declare.h"
@@ -166,14 +166,15 @@ int stack_api_get(struct request *r, struct response *w, struct err *e)
 int stack_api_delete(struct request *r, struct response *w, struct err *e)
 {
 	bool force, destroy;
+	struct update holder = { 0 };
 	int rc = request_query_bool(r, "force", false, &force, e);
 	/* What the resource provider calls it (clients §1.1). */
 	if (rc == 0)
 		rc = request_query_bool(r, "forceDestroy", false, &destroy, e);
 	if (rc == 0)
-		rc = stack_delete(app_of(r), r->arena, request_access(r), force || destroy, e);
+		rc = stack_delete(app_of(r), r->arena, request_access(r), force || destroy, &holder, e);
 	if (rc < 0)
-		return rc;
+		return busy_answer(w, rc, &holder, e);
 	response_empty(w, 204);
 	return 0;
 }
@@ -294,6 +295,7 @@ int stack_api_rename(struct request *r, struct response *w, struct err *e)
 	const struct access *access = request_access(r);
 	struct rename_stack body = { 0 };
 	const char *update_id;
+	struct update holder = { 0 };
 	int rc = request_decode(r, w, rename_stack_fields, &body, e);
 	if (rc < 0)
 		return rc;
@@ -303,9 +305,9 @@ int stack_api_rename(struct request *r, struct response *w, struct err *e)
 	if (rc == 0)
 		rc = name_check(project, "/newProject", e);
 	if (rc == 0)
-		rc = stack_rename(app_of(r), r->arena, access, project, name, &update_id, e);
+		rc = stack_rename(app_of(r), r->arena, access, project, name, &update_id, &holder, e);
 	if (rc < 0)
-		return rc;
+		return busy_answer(w, rc, &holder, e);
 	struct json_writer *j = response_json(w);
 	jw_object(j);
 	jw_kv_string(j, "updateId", update_id);

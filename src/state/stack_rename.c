@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "db/queries_state.h"
 #include "identity/event.h"
+#include "state/busy.h"
 #include "state/rename.h"
 
 struct rename_tx {
@@ -13,6 +14,7 @@ struct rename_tx {
 	const struct access *access;
 	const char *project, *name;
 	const char *update_id;
+	struct update *ret_holder;
 	struct stack s;
 	bool has_state;
 	struct checkpoint old;
@@ -28,8 +30,9 @@ static int look_fn(struct db_conn *c, void *arg, struct err *e)
 		return rc;
 	if (rc == 0 || p->s.deleted)
 		return stack_gone(e);
-	if (p->s.running_update_id)
-		return stack_is_busy(e);
+	rc = busy_check(c, p->a, &p->s, p->ret_holder, e);
+	if (rc < 0)
+		return rc;
 	if (!p->s.checkpoint_id)
 		return 0;
 	rc = checkpoint_find(c, p->a, p->s.checkpoint_id, &p->old, e);
@@ -65,8 +68,11 @@ static int rename_fn(struct db_conn *c, void *arg, struct err *e)
 		return rc;
 	if (rc == 0 || s.deleted)
 		return stack_gone(e);
-	if (s.running_update_id || !streq(s.checkpoint_id, p->s.checkpoint_id))
-		return stack_is_busy(e);
+	rc = busy_check(c, p->a, &s, p->ret_holder, e);
+	if (rc == 0 && !streq(s.checkpoint_id, p->s.checkpoint_id))
+		rc = stack_is_busy(e);
+	if (rc < 0)
+		return rc;
 	const char *checkpoint_id = p->now ? p->now->id : s.checkpoint_id;
 	int64_t version = s.version + 1;
 	rc = put_names(c, p, &s, e);
@@ -121,11 +127,15 @@ static int rewrite_state(struct app *app, struct rename_tx *p, struct checkpoint
 }
 
 int stack_rename(struct app *app, struct arena *a, const struct access *access, const char *project, const char *name,
-		 const char **ret_update_id, struct err *e)
+		 const char **ret_update_id, struct update *ret_holder, struct err *e)
 {
-	struct rename_tx p = {
-		.a = a, .access = access, .project = project, .name = name, .update_id = id_new_arena(a)
-	};
+	struct rename_tx p = { .a = a,
+			       .access = access,
+			       .project = project,
+			       .name = name,
+			       .update_id = id_new_arena(a),
+			       .ret_holder = ret_holder };
+	*ret_holder = (struct update){ 0 };
 	struct checkpoint now;
 	int rc = p.update_id ? db_read(app->db, look_fn, &p, e) : err_nomem(e);
 	if (rc < 0)

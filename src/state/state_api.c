@@ -2,6 +2,7 @@
 #include "state/document.h"
 
 #include "http/http.h"
+#include "state/busy.h"
 #include "state/deployment.h"
 #include "state/import.h"
 #include "state/secrets.h"
@@ -70,14 +71,13 @@ int state_api_import(struct request *r, struct response *w, struct err *e)
 			    .requested_by = access->who.user_id,
 			    .deployment_id = access->who.kind == PRINCIPAL_RUN ? access->who.deployment_id : NULL,
 			    .checkpoint = &checkpoint };
-	const char *id;
-	int64_t version;
-	rc = state_import(app_of(r), r->arena, &n, &id, &version, e);
+	struct imported done;
+	rc = state_import(app_of(r), r->arena, &n, &done, e);
 	if (rc < 0)
-		return rc;
+		return busy_answer(w, rc, &done.holder, e);
 	struct json_writer *j = response_json(w);
 	jw_object(j);
-	jw_kv_string(j, "updateId", id);
+	jw_kv_string(j, "updateId", done.update_id);
 	jw_object_end(j);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "db/queries_state.h"
+#include "state/busy.h"
 #include "state/stack.h"
 
 /* The CLI assumes that a lease lasts so long from the start (cli-protocol §3.6). */
@@ -160,18 +161,16 @@ static int make_token(struct lease *p, struct err *e)
 static int take_stack(struct db_conn *c, struct lease *p, const struct stack *s, struct err *e)
 {
 	struct started *ret = p->ret;
-	if (s->running_update_id) {
-		int rc = update_find(c, p->a, s->running_update_id, &ret->holder, e);
-		return rc < 0 ? rc : stack_is_busy(e);
-	}
+	int rc = busy_check(c, p->a, s, &ret->holder, e);
+	if (rc < 0)
+		return rc;
 	/* The former update's journal was only kept in case its replay proves wrong before anything is built on it. */
 	if (s->latest_update_id) {
-		int rc = q_journal_clear(c, &(struct journal_clear_in){ s->latest_update_id }, e);
+		rc = q_journal_clear(c, &(struct journal_clear_in){ s->latest_update_id }, e);
 		if (rc < 0)
 			return rc;
 	}
-	int rc = q_stack_start_update(c, &(struct stack_start_update_in){ s->id, p->id, ret->version, clock_now_us() },
-				      e);
+	rc = q_stack_start_update(c, &(struct stack_start_update_in){ s->id, p->id, ret->version, clock_now_us() }, e);
 	if (rc < 0)
 		return rc;
 	return rc == 0 ? stack_is_busy(e) : 0;

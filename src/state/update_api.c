@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "http/http.h"
+#include "state/busy.h"
 #include "state/names.h"
 
 #define ROUTE_FILE "routes_state.def"
@@ -115,45 +116,18 @@ int update_api_create(struct request *r, struct response *w, struct err *e)
 	return 0;
 }
 
-/* 409 with the text that clients match, and who has the stack. */
-static void write_busy(struct response *w, const struct err *e, const struct update *holder)
-{
-	response_status(w, err_http_status(e->code));
-	struct json_writer *j = response_json(w);
-	jw_object(j);
-	jw_kv_int(j, "code", err_http_status(e->code));
-	char message[ERR_MESSAGE_MAX + 64];
-	snprintf(message, sizeof(message), "%s: %s", err_status_text(e->code), e->message);
-	jw_kv_string(j, "message", message);
-	jw_key(j, "currentUpdate");
-	jw_object(j);
-	jw_kv_string(j, "updateID", holder->id);
-	jw_kv_string(j, "kind", holder->kind);
-	jw_kv_string(j, "author", holder->author ? holder->author : "");
-	jw_kv_int(j, "started", holder->started_us / US_PER_S);
-	jw_kv_int(j, "version", holder->version);
-	if (holder->deployment_id)
-		jw_kv_string(j, "deploymentID", holder->deployment_id);
-	jw_object_end(j);
-	jw_object_end(j);
-}
-
 int update_api_start(struct request *r, struct response *w, struct err *e)
 {
 	struct start_update body = { 0 };
-	struct started s;
+	struct started s = { 0 };
 	int rc = request_decode(r, w, start_update_fields, &body, e);
 	if (rc == 0)
 		rc = tags_check(body.tags, "/tags", r->arena, e);
 	if (rc == 0)
 		rc = update_start(app_of(r), r->arena, request_access(r)->stack_id, request_param(r, "updateID"),
 				  body.tags, body.journal_version, &s, e);
-	if (rc == -ERR_CONFLICT && s.holder.id) {
-		write_busy(w, e, &s.holder);
-		return 0;
-	}
 	if (rc < 0)
-		return rc;
+		return busy_answer(w, rc, &s.holder, e);
 	struct json_writer *j = response_json(w);
 	jw_object(j);
 	jw_kv_int(j, "version", s.version);

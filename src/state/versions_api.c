@@ -8,6 +8,7 @@
 #include "db/queries_state.h"
 #include "db/queries_version.h"
 #include "http/http.h"
+#include "state/busy.h"
 #include "state/compare.h"
 #include "state/deployment.h"
 #include "state/document.h"
@@ -184,14 +185,14 @@ int versions_api_restore(struct request *r, struct response *w, struct err *e)
 			    .requested_by = access->who.user_id,
 			    .deployment_id = access->who.kind == PRINCIPAL_RUN ? access->who.deployment_id : NULL,
 			    .checkpoint = &checkpoint };
-	const char *id;
-	rc = state_import(app_of(r), r->arena, &n, &id, &version, e);
+	struct imported done;
+	rc = state_import(app_of(r), r->arena, &n, &done, e);
 	if (rc < 0)
-		return rc;
+		return busy_answer(w, rc, &done.holder, e);
 	struct json_writer *j = response_json(w);
 	jw_object(j);
-	jw_kv_string(j, "updateID", id);
-	jw_kv_int(j, "version", version);
+	jw_kv_string(j, "updateID", done.update_id);
+	jw_kv_int(j, "version", done.version);
 	jw_object_end(j);
 	return 0;
 }

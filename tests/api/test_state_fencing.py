@@ -66,11 +66,21 @@ def test_an_update_starts_once(api, path):
 
 
 def test_the_stack_is_left_alone_while_an_update_runs(api, path, stack):
-    begin(api, path)
-    text = "Conflict: Another update is currently in progress."
-    assert api.refused(409, "POST", f"{path}/import", {k: v for k, v in checkpoint().items() if k != "isInvalid"}) == text
-    assert api.refused(409, "POST", f"{path}/rename", {"newName": "other"}) == text
-    assert api.refused(409, "DELETE", f"{path}?force=true") == text
+    """Whatever would change it, the 409 names who has it."""
+    state = {k: v for k, v in checkpoint().items() if k != "isInvalid"}
+    api.post(f"{path}/import", state)
+    update, _ = begin(api, path)
+    before = api.get(path)
+    started = api.get(f"{path}/versions")["versions"][0]["startTime"]
+    for method, tail, body in (("POST", "/import", state), ("POST", "/rename", {"newName": "other"}), ("DELETE", "?force=true", ...),
+                               ("POST", "/versions/1/restore", {})):
+        assert api.refused(409, method, path + tail, body) == "Conflict: Another update is currently in progress."
+        assert api.call(method, path + tail, body).json()["currentUpdate"] == {
+            "updateID": update.rsplit("/")[-1], "kind": "update", "author": "admin", "started": started, "version": 2}, tail
+    # What is refused for another reason names nobody.
+    other = api.create_stack(stack + "-other")
+    assert "currentUpdate" not in api.call("POST", f"{other}/rename", {"newName": stack.split("/")[-1]}).json()
+    assert api.get(path) == before
 
 
 def test_the_conflict_names_who_holds_the_stack(api, path):
