@@ -130,12 +130,37 @@ static int put_all(struct writing *w, const char *db_copy, struct err *e)
 	return rc < 0 ? rc : tar_end(w->fd, e);
 }
 
-static int sync_parent(const char *path, struct arena *a, struct err *e)
+/* The folder of an absolute path. */
+static const char *parent_of(const char *path, struct arena *a)
 {
 	const char *slash = strrchr(path, '/');
-	const char *dir = slash && slash > path ? arena_strndup(a, path, (size_t)(slash - path)) : "/";
-	_cleanup_close_ int fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	return fd < 0 || fsync(fd) < 0 ? err_errno(e, "the folder of %s", path) : 0;
+	return slash > path ? arena_strndup(a, path, (size_t)(slash - path)) : "/";
+}
+
+static int sync_folder(const char *folder, struct err *e)
+{
+	_cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? err_errno(e, "folder %s", folder) : 0;
+}
+
+/* What whoever asks for a backup can mend, and no disk: trying again would not help (errno of open). */
+static int refuse_folder(const char *folder, struct err *e)
+{
+	int why = errno;
+	if (!file_is_dir(folder))
+		return err_set(e, ERR_BAD_REQUEST, "/file: there is no folder %s", folder);
+	errno = why;
+	switch (why) {
+	case ENOENT:
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return err_set(e, ERR_BAD_REQUEST, "/file: the server may not write into the folder %s", folder);
+	case ENAMETOOLONG:
+		return err_set(e, ERR_BAD_REQUEST, "/file: the name is too long for the folder %s", folder);
+	default:
+		return err_errno(e, "folder %s", folder);
+	}
 }
 
 int backup_write(struct app *app, const char *file, struct backup *ret, struct err *e)
@@ -144,16 +169,17 @@ int backup_write(struct app *app, const char *file, struct backup *ret, struct e
 	arena_init(&a, 0);
 	const char *temporary = arena_printf(&a, "%s.new.%ld", file, (long)getpid());
 	const char *db_copy = arena_printf(&a, "%s.database", temporary);
-	if (!db_copy)
-		return err_nomem(e);
 	if (file[0] != '/')
 		return err_set(e, ERR_BAD_REQUEST, "/file: must be an absolute path");
+	const char *folder = parent_of(file, &a);
+	if (arena_failed(&a))
+		return err_nomem(e);
 	if (file_exists(file))
 		return err_set(e, ERR_CONFLICT, "%s is there already", file);
 	unlink(db_copy);
 	_cleanup_close_ int fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return err_errno(e, "%s", temporary);
+		return refuse_folder(folder, e);
 	struct writing w = { .app = app, .a = &a, .fd = fd, .now_s = clock_now_us() / US_PER_S };
 	blob_hold(app->blobs);
 	int rc = put_all(&w, db_copy, e);
@@ -167,7 +193,7 @@ int backup_write(struct app *app, const char *file, struct backup *ret, struct e
 		rc = errno == EEXIST ? err_set(e, ERR_CONFLICT, "%s is there already", file) : err_errno(e, "%s", file);
 	unlink(temporary);
 	if (rc == 0)
-		rc = sync_parent(file, &a, e);
+		rc = sync_folder(folder, e);
 	if (rc == 0)
 		*ret = (struct backup){ .bytes = st.st_size, .blobs = w.blobs };
 	return rc;

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import tarfile
 import threading
+from pathlib import Path
 
 import pytest
 from helpers import where
@@ -183,7 +184,14 @@ def test_restore_overwrites_nothing(site, tmp_path):
 
 def test_backup_needs_a_place(site, tmp_path):
     server, api, _ = site
-    assert "No such file" in admin(data(server), "backup", tmp_path / "no" / "such" / "b", expect=1).stderr
+    (tmp_path / "plain").write_text("a file")
+    for place, words in ((tmp_path / "no" / "such", "there is no folder"), (tmp_path / "plain", "there is no folder"), (Path("/proc"), "may not write"),
+                         (tmp_path, "too long")):
+        name = "b" * 300 if words == "too long" else "b"
+        said = api.refused(400, "POST", "/api/site/backup", {"file": str(place / name)}, names=words)
+        assert str(place) in said, said
+    assert f"there is no folder {tmp_path}/no/such" in admin(data(server), "backup", tmp_path / "no" / "such" / "b", expect=1).stderr
+    assert sorted(f.name for f in tmp_path.iterdir() if f.is_file()) == ["plain"]
     api.refused(400, "POST", "/api/site/backup", {"file": "relative"}, names="/file")
 
 
