@@ -54,12 +54,24 @@ void id_new(char ret[ID_SIZE])
 	print(b, ret);
 }
 
-void id_derive(char ret[ID_SIZE], int64_t us, const unsigned char *hash)
+static void put_time(unsigned char b[16], int64_t us)
 {
-	unsigned char b[16];
 	uint64_t ms = us > 0 ? (uint64_t)us / 1000 : 0;
 	for (int i = 0; i < 6; i++)
 		b[i] = (unsigned char)(ms >> (40 - 8 * i));
+}
+
+void id_floor(char ret[ID_SIZE], int64_t us)
+{
+	unsigned char b[16] = { 0 };
+	put_time(b, us);
+	print(b, ret);
+}
+
+void id_derive(char ret[ID_SIZE], int64_t us, const unsigned char *hash)
+{
+	unsigned char b[16];
+	put_time(b, us);
 	memcpy(b + 6, hash, 10);
 	b[6] = (unsigned char)(0x80 | (b[6] & 0x0F));
 	b[8] = (unsigned char)(0x80 | (b[8] & 0x3F));

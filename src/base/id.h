@@ -21,5 +21,7 @@ bool id_valid(struct str s); /* any UUID in lower-case text form */
 /* `hash` has at least 10 bytes. */
 void id_derive(char ret[ID_SIZE], int64_t us, const unsigned char *hash);
 bool id_is_derived(const char *id);
+/* Not an id, but where those of that time begin: every id that was made before compares less. */
+void id_floor(char ret[ID_SIZE], int64_t us);
 
 #endif

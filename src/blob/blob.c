@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "crypto/crypto.h"
 
 #define FOLDERS 65536
@@ -38,6 +39,7 @@ struct blob_store {
 	atomic_ulong next_tmp;
 	/* Folders that are known to be on disk, a bit each. */
 	atomic_uchar durable[FOLDERS / 8];
+	pthread_mutex_t age_lock; /* between "it is there already" and "it is old" */
 	pthread_mutex_t hold_lock;
 	int holders;
 	char (*waiting)[BLOB_KEY_SIZE]; /* deleted while held */
@@ -131,6 +133,7 @@ int blob_open(const char *dir, struct blob_store **ret, struct err *e)
 	struct blob_store *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_nomem(e);
+	pthread_mutex_init(&s->age_lock, NULL);
 	pthread_mutex_init(&s->hold_lock, NULL);
 	s->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc = s->fd < 0 ? err_errno(e, "%s", dir) : 0;
@@ -189,6 +192,18 @@ static int write_new(struct blob_store *s, struct str content, const char *path,
 	return 0;
 }
 
+/* Whether it is there already: then it is as young as one that is written now. A file of another length is a damaged one:
+ * it is replaced. */
+static bool renew(struct blob_store *s, const char *path, size_t size)
+{
+	struct stat st;
+	pthread_mutex_lock(&s->age_lock);
+	bool there =
+		fstatat(s->fd, path, &st, 0) == 0 && (size_t)st.st_size == size && utimensat(s->fd, path, NULL, 0) == 0;
+	pthread_mutex_unlock(&s->age_lock);
+	return there;
+}
+
 int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZE], struct err *e)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -205,10 +220,7 @@ int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZ
 	int rc = need_folder(s, key, e);
 	if (rc < 0)
 		return rc;
-	/* A file of another length is a damaged one: it is replaced. */
-	struct stat st;
-	bool there = fstatat(s->fd, path, &st, 0) == 0 && (size_t)st.st_size == content.n;
-	if (!there)
+	if (!renew(s, path, content.n))
 		rc = write_new(s, content, path, e);
 	/* Also when it was there: whoever renamed it may not have come to this yet. */
 	char folder[FOLDER_PATH_SIZE];
@@ -349,4 +361,87 @@ static int each_in(struct blob_store *s, const char *folder, int level, blob_eac
 int blob_each(struct blob_store *s, blob_each_fn fn, void *arg, struct err *e)
 {
 	return each_in(s, ".", 0, fn, arg, e);
+}
+
+/* --- by age --- */
+
+static int64_t written_us(const struct stat *st)
+{
+	return st->st_mtim.tv_sec * US_PER_S + st->st_mtim.tv_nsec / 1000;
+}
+
+struct older {
+	struct blob_store *s;
+	struct arena *a;
+	int64_t before_us;
+	const char **keys;
+	size_t count, cap;
+};
+
+static int note_older(void *arg, const char *key, struct err *e)
+{
+	struct older *p = arg;
+	char path[PATH_SIZE];
+	struct stat st;
+	/* It may be gone meanwhile. */
+	if (!path_of(key, path) || fstatat(p->s->fd, path, &st, 0) < 0 || written_us(&st) >= p->before_us)
+		return 0;
+	if (p->count == p->cap) {
+		size_t cap = p->cap ? 2 * p->cap : 64;
+		const char **more = arena_array(p->a, cap, sizeof(*more));
+		if (!more)
+			return err_nomem(e);
+		if (p->count)
+			memcpy(more, p->keys, p->count * sizeof(*more));
+		p->keys = more;
+		p->cap = cap;
+	}
+	p->keys[p->count] = arena_strdup(p->a, key);
+	return p->keys[p->count++] ? 0 : err_nomem(e);
+}
+
+int blob_older(struct blob_store *s, unsigned first_byte, int64_t before_us, struct arena *a, const char ***ret_keys,
+	       size_t *ret_count, struct err *e)
+{
+	struct older p = { .s = s, .a = a, .before_us = before_us };
+	char folder[3];
+	struct stat st;
+	snprintf(folder, sizeof(folder), "%02x", first_byte & 255);
+	int rc = fstatat(s->fd, folder, &st, 0) < 0 && errno == ENOENT ? 0 : each_in(s, folder, 1, note_older, &p, e);
+	if (rc < 0)
+		return rc;
+	*ret_keys = p.keys;
+	*ret_count = p.count;
+	return 0;
+}
+
+int blob_head(struct blob_store *s, const char *key, char *buf, size_t n, size_t *ret_n, struct err *e)
+{
+	char path[PATH_SIZE];
+	*ret_n = 0;
+	_cleanup_close_ int fd = path_of(key, path) ? openat(s->fd, path, O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t got = fd < 0 ? 0 : pread(fd, buf, n, 0);
+	if (got < 0)
+		return err_errno(e, "blob %s", key);
+	*ret_n = (size_t)got;
+	return 0;
+}
+
+int blob_delete_older(struct blob_store *s, const char *key, int64_t before_us, int64_t *ret_bytes, struct err *e)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+	int rc = 0;
+	*ret_bytes = 0;
+	if (!path_of(key, path))
+		return 0;
+	pthread_mutex_lock(&s->hold_lock);
+	pthread_mutex_lock(&s->age_lock);
+	if (s->holders == 0 && fstatat(s->fd, path, &st, 0) == 0 && written_us(&st) < before_us) {
+		rc = delete_now(s, key, e);
+		*ret_bytes = rc < 0 ? 0 : st.st_size;
+	}
+	pthread_mutex_unlock(&s->age_lock);
+	pthread_mutex_unlock(&s->hold_lock);
+	return rc;
 }

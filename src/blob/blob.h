@@ -26,6 +26,15 @@ int blob_delete(struct blob_store *s, const char *key, struct err *e);
  * names what is being removed. May be held by several. */
 void blob_hold(struct blob_store *s);
 void blob_release(struct blob_store *s);
+/* A part of the store by the first byte of the keys (0 to 255): those that were written before before_us, by the wall
+ * clock, in no order. */
+int blob_older(struct blob_store *s, unsigned first_byte, int64_t before_us, struct arena *a, const char ***ret_keys,
+	       size_t *ret_count, struct err *e);
+/* The first bytes of the content, up to n; *ret_n 0: there is no such blob. Nothing is compared with the hash. */
+int blob_head(struct blob_store *s, const char *key, char *buf, size_t n, size_t *ret_n, struct err *e);
+/* Removes it if it was written before before_us and is not held: a blob_put of the same content meanwhile has made it young
+ * again, and it stays. *ret_bytes: its size; 0: it stays. */
+int blob_delete_older(struct blob_store *s, const char *key, int64_t before_us, int64_t *ret_bytes, struct err *e);
 /* Calls fn for every key, in no order; a negative return stops. What comes or goes meanwhile may be seen or not. */
 typedef int (*blob_each_fn)(void *arg, const char *key, struct err *e);
 int blob_each(struct blob_store *s, blob_each_fn fn, void *arg, struct err *e);

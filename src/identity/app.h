@@ -26,6 +26,7 @@ struct app_options {
 	int64_t log_retention_us;   /* --log-retention (90 days) */
 	int64_t state_versions;	    /* --state-versions: how many of a stack are kept; 0: all */
 	int64_t state_retention_us; /* --state-retention: how long they are kept; 0: for ever */
+	int64_t event_retention_us; /* --event-retention: how long engine events are kept; 0: for ever */
 	const char *executor_path;  /* slipway-executor, for the download route */
 };
 

@@ -73,6 +73,8 @@ const struct option config_options[] = {
 	       .help = "how many versions of a stack's state are kept; 0: all"),
 	OPTION(struct config, times.state_retention_us, "state-retention", OPTION_DURATION, SERVER, TIME,
 	       .help = "how long versions of a state are kept, the newest always (default: for ever)"),
+	OPTION(struct config, times.event_retention_us, "event-retention", OPTION_DURATION, SERVER, TIME,
+	       .help = "how long the engine events of an update are kept (default: for ever)"),
 	OPTION(struct config, body_max_mib, "body-limit", OPTION_INT, SERVER, .argument = "MIB", .fallback = "512",
 	       .min = 1, .max = HTTP_DOCUMENT_BODY_BYTES / MIB,
 	       .help = "the largest state that is taken, before and after inflating, in MiB"),

@@ -63,6 +63,8 @@ static const struct tick ticks[] = {
 	{ "state", state_tick },
 	{ "resources", state_index_tick },
 	{ "retention of states", state_retention_tick },
+	{ "retention of events", state_event_tick },
+	{ "blobs", state_blob_tick },
 	{ "deploy", deploy_tick },
 	{ "schedule", schedule_tick },
 	/* Last: it delivers what the others have just put. */

@@ -97,6 +97,9 @@ extern int (*state_stack_removing)(struct db_conn *c, const char *stack_id, stru
 
 /* Removes states of versions that are no longer kept. */
 int state_retention_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
+/* Likewise events of updates, and blobs that no row names. */
+int state_event_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
+int state_blob_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
 
 /* Ends updates whose lease ran out. *ret_next_us: when to come again (INT64_MAX: nothing waits). */
 int state_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);

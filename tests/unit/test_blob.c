@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "blob/blob.h"
 
 /* SHA-256 of "hello" */
@@ -110,6 +111,55 @@ static void test_empty_and_binary(void **state)
 	assert_int_equal(blob_put(f->store, STR("a\0b\xff"), key, NULL), 0);
 	assert_int_equal(blob_get(f->store, key, &f->arena, &got, NULL), 0);
 	assert_true(str_eq(got, STR("a\0b\xff")));
+}
+
+static void set_age(struct fixture *f, int64_t seconds)
+{
+	struct timespec then[2];
+	clock_gettime(CLOCK_REALTIME, &then[0]);
+	then[0].tv_sec -= seconds;
+	then[1] = then[0];
+	assert_int_equal(utimensat(AT_FDCWD, hello_path(f), then, 0), 0);
+}
+
+static void test_age(void **state)
+{
+	struct fixture *f = *state;
+	char key[BLOB_KEY_SIZE], head[8];
+	const char **keys;
+	size_t count, n;
+	int64_t bytes, hour_ago_us = clock_now_us() - US_PER_HOUR;
+	assert_int_equal(blob_put(f->store, STR("hello"), key, NULL), 0);
+	assert_int_equal(blob_older(f->store, 0x2c, hour_ago_us, &f->arena, &keys, &count, NULL), 0);
+	assert_int_equal(count, 0);
+	set_age(f, 7200);
+	assert_int_equal(blob_older(f->store, 0x2c, hour_ago_us, &f->arena, &keys, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	assert_string_equal(keys[0], HELLO_KEY);
+	assert_int_equal(blob_older(f->store, 0x2d, hour_ago_us, &f->arena, &keys, &count, NULL), 0);
+	assert_int_equal(count, 0);
+	assert_int_equal(blob_head(f->store, key, head, 3, &n, NULL), 0);
+	assert_int_equal(n, 3);
+	assert_memory_equal(head, "hel", 3);
+	assert_int_equal(blob_head(f->store, key, head, sizeof(head), &n, NULL), 0);
+	assert_int_equal(n, 5);
+
+	/* A backup holds it. */
+	blob_hold(f->store);
+	assert_int_equal(blob_delete_older(f->store, key, hour_ago_us, &bytes, NULL), 0);
+	assert_int_equal(bytes, 0);
+	blob_release(f->store);
+	/* Written anew, it is young. */
+	assert_int_equal(blob_put(f->store, STR("hello"), key, NULL), 0);
+	assert_int_equal(blob_delete_older(f->store, key, hour_ago_us, &bytes, NULL), 0);
+	assert_int_equal(bytes, 0);
+	set_age(f, 7200);
+	assert_int_equal(blob_delete_older(f->store, key, hour_ago_us, &bytes, NULL), 0);
+	assert_int_equal(bytes, 5);
+	assert_int_equal(blob_delete_older(f->store, key, hour_ago_us, &bytes, NULL), 0);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(blob_head(f->store, key, head, 3, &n, NULL), 0);
+	assert_int_equal(n, 0);
 }
 
 static void test_what_is_no_key(void **state)
@@ -225,6 +275,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_put_get_delete, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_empty_and_binary, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_age, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_no_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damage_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left_overs_go, setup, teardown),

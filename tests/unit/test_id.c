@@ -102,6 +102,20 @@ static void derived_ids_repeat_and_are_no_others(void **state)
 	assert_memory_equal(id, "00000000-0000-8", 15);
 }
 
+static void the_floor_of_a_time_divides_ids(void **state)
+{
+	char floor[ID_SIZE], later[ID_SIZE], id[ID_SIZE];
+	int64_t now_us = clock_now_us();
+	id_new(id);
+	id_floor(floor, now_us - US_PER_S);
+	id_floor(later, now_us + US_PER_S);
+	assert_true(strcmp(floor, id) < 0 && strcmp(id, later) < 0);
+	id_floor(floor, INT64_C(1700000000000) * 1000);
+	assert_string_equal(floor, "018bcfe5-6800-0000-0000-000000000000");
+	id_floor(floor, -5);
+	assert_string_equal(floor, "00000000-0000-0000-0000-000000000000");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +124,7 @@ int main(void)
 		cmocka_unit_test(order_survives_a_clock_set_back),
 		cmocka_unit_test(threads_never_share_an_id),
 		cmocka_unit_test(derived_ids_repeat_and_are_no_others),
+		cmocka_unit_test(the_floor_of_a_time_divides_ids),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
