@@ -199,6 +199,13 @@ UPDATE updates SET checkpoint_id = :checkpoint_id WHERE id = :id AND status = 'i
 -- in: id text, resource_changes text
 UPDATE updates SET resource_changes = :resource_changes WHERE id = :id;
 
+-- name: update_stream :one
+-- Where its events have come to; resource_changes NULL: no summary event came.
+-- in: id text
+-- out: last_sequence int?, resource_changes text?
+SELECT (SELECT max(e.last_sequence) FROM event_batches e WHERE e.update_id = u.id) AS last_sequence, u.resource_changes
+FROM updates u WHERE u.id = :id;
+
 -- name: update_set_missing_changes :exec
 -- What its events add up to, if no summary event came.
 -- in: id text, resource_changes text

@@ -8,6 +8,7 @@
 #include "state/delta_text.h"
 #include "state/deployment.h"
 #include "state/drift.h"
+#include "state/last_event.h"
 #include "state/replay.h"
 #include "state/stack.h"
 #include "state/update_changes.h"
@@ -117,6 +118,7 @@ struct ending_tx {
 	const char *changes; /* counted by us; NULL: its client said them, or there are none */
 	bool looks_for_drift;
 	struct drift_changes drift; /* what it has found */
+	struct last_event last;
 	/* results */
 	bool again;
 	bool taken;	      /* the result was stored */
@@ -187,6 +189,8 @@ static int end_rows(struct db_conn *c, struct ending_tx *t, const struct update 
 						 .resource_count = u->dry_run ? DB_NULL_INT : s.resource_count,
 						 .now_us = now },
 			e);
+	if (rc >= 0)
+		rc = last_event_insert(c, u->id, &t->last, now, e);
 	if (rc >= 0 && t->changes)
 		rc = q_update_set_missing_changes(c, &(struct update_set_missing_changes_in){ u->id, t->changes }, e);
 	if (rc >= 0 && !u->dry_run)
@@ -259,6 +263,8 @@ static int try_end(struct app *app, struct ending_tx *t, struct err *e)
 	t->looks_for_drift = t->u.dry_run && streq(t->u.kind, "refresh");
 	if (rc == 0 && t->looks_for_drift && streq(t->status, "succeeded"))
 		rc = drift_changes_read(app, t->a, t->id, &t->drift, e);
+	if (rc == 0)
+		rc = last_event_prepare(app, t->a, &t->u, t->status, t->why, t->changes, &t->last, e);
 	if (rc < 0)
 		return rc;
 	rc = db_write(app->db, end_fn, t, e);

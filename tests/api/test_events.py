@@ -4,6 +4,7 @@ import random
 import urllib.parse
 
 import pytest
+from helpers.access import STACK, Organization
 from helpers.api import path_of
 from helpers.waiting import wait_until
 
@@ -100,7 +101,7 @@ def test_the_end_of_the_update_ends_the_waiting(api, path):
     update, lease = begin(api, path)
     send(lease, update, [line(2), line(5)])
     assert page(api, update)["events"] == []
-    lease.post(f"{update}/complete", {"status": "failed"})
+    lease.post(f"{update}/complete", {"status": "succeeded"})
     assert walk(api, update) == [[2, 5]]
     # Nothing is added to what has ended: its readers were told that this was all.
     lease.refused(409, "POST", f"{update}/events/batch", {"events": [line(6)]})
@@ -198,3 +199,55 @@ def test_changes_of_an_update_that_never_said_them(own, clock, stack):
     silent, lease = begin(api, path)
     lease.post(f"{silent}/complete", {"status": "failed"})
     assert "resourceChanges" not in api.get(f"{path}/updates")["updates"][0]
+
+
+# Whoever follows an update knows by its summary how it ended (the CLI takes one without for a success).
+@pytest.mark.parametrize("kind", ["update", "preview"])
+@pytest.mark.parametrize("ended_by, result, words", [
+    ("cancel", "canceled", "was cancelled"), ("lease", "failed", "did not renew its lease"), ("deployment", "failed", "the deployment ended"),
+    ("failed", "failed", "the update failed"), ("succeeded", None, None)])
+def test_an_update_without_a_summary_gets_one(own, clock, kind, ended_by, result, words):
+    org = Organization(own, clock=clock)
+    asker, id, runner = org.boss, None, None
+    if ended_by == "deployment":
+        org.write.deploy(STACK, "update")
+        id, runner, asker = org.claim()
+    update, lease = begin(asker, org.stack, kind)
+    send(lease, update, [line(0), step(1, "resOutputsEvent", "urn:pulumi:dev::shop::t:i:T::a"), line(4)])
+    if ended_by == "cancel":
+        org.boss.post(f"{update}/cancel")
+    elif ended_by == "lease":
+        clock.advance(400)
+        wait_until(lambda: org.boss.get(update)["status"] == "failed", what="the end of its lease")
+    elif ended_by == "deployment":
+        for status in ("running", "failed"):
+            runner.post(f"/api/runner/{id}/steps", {"attempt": 1, "step": 0, "name": "Setup", "status": status})
+        runner.post(f"/api/runner/{id}/finish", {"attempt": 1, "status": "failed", "message": "gone"})
+        wait_until(lambda: org.boss.get(update)["status"] == "failed", what="the end of the update")
+    else:
+        lease.post(f"{update}/complete", {"status": ended_by})
+    events = page(org.boss, update)
+    assert events["continuationToken"] is None
+    own_events, added = events["events"][:3], events["events"][3:]
+    assert [e["sequence"] for e in own_events] == [0, 1, 4]
+    if not result:
+        assert added == []
+        return
+    why, summary = added
+    assert (why["sequence"], summary["sequence"]) == (5, 6)
+    assert words in why["diagnosticEvent"]["message"] and why["diagnosticEvent"]["severity"] == "error"
+    counted = {} if ended_by == "failed" else {"create": 1}
+    assert summary["summaryEvent"] == {**summary["summaryEvent"], "result": result, "resourceChanges": counted}
+
+
+def test_an_update_that_said_how_it_ended_is_believed(api, path):
+    update, lease = begin(api, path)
+    send(lease, update, [{"sequence": 0, "timestamp": 1, "summaryEvent": {"resourceChanges": {}, "result": "failed"}}])
+    lease.post(f"{update}/complete", {"status": "failed"})
+    assert [e["sequence"] for e in page(api, update)["events"]] == [0]
+    # One that is cancelled before it has said anything.
+    update, lease = begin(api, path)
+    api.post(f"{update}/cancel")
+    assert [list(e)[-1] for e in page(api, update)["events"]] == ["diagnosticEvent", "summaryEvent"]
+    lease.refused(409, "POST", f"{update}/events/batch", {"events": [line(7)]})
+    assert len(page(api, update)["events"]) == 2
