@@ -156,9 +156,9 @@ RETURNING version;
 
 -- name: deployment_get :one
 -- in: id text
--- out: id text, org_id text, stack_id text, version int, operation text, status text, pool_id text?, settings text, initiator text, requested_by text?, created_us int, modified_us int, attempt int, agent_pool_id text?, agent_name text?, runner_hash blob?, order_fetched_us int?, started_us int?, ended_us int?, lease_expires_us int?, deadline_us int?, cancel_requested_us int?, ending_status text?, message text, log_removed_us int?, project text, stack_name text, org_name text, org_paused bool, stack_paused bool, user_name text?, user_display_name text?, shown_pool_id text?, shown_pool_name text?
-SELECT id, org_id, stack_id, version, operation, status, pool_id, settings, initiator, requested_by, created_us,
-	modified_us, attempt, agent_pool_id, agent_name, runner_hash, order_fetched_us, started_us, ended_us,
+-- out: id text, org_id text, stack_id text, version int, operation text, status text, pool_id text?, settings text, inherit_settings bool, initiator text, requested_by text?, created_us int, modified_us int, attempt int, agent_pool_id text?, agent_name text?, runner_hash blob?, order_fetched_us int?, started_us int?, ended_us int?, lease_expires_us int?, deadline_us int?, cancel_requested_us int?, ending_status text?, message text, log_removed_us int?, project text, stack_name text, org_name text, org_paused bool, stack_paused bool, user_name text?, user_display_name text?, shown_pool_id text?, shown_pool_name text?
+SELECT id, org_id, stack_id, version, operation, status, pool_id, settings, inherit_settings, initiator, requested_by,
+	created_us, modified_us, attempt, agent_pool_id, agent_name, runner_hash, order_fetched_us, started_us, ended_us,
 	lease_expires_us, deadline_us, cancel_requested_us, ending_status, message, log_removed_us, project, stack_name,
 	org_name, org_paused, stack_paused, user_name, user_display_name, shown_pool_id, shown_pool_name
 FROM deployment_rows WHERE id = :id;

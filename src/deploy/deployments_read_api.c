@@ -133,6 +133,7 @@ void shown_write(struct json_writer *j, struct arena *a, const struct shown *s, 
 	jw_kv_string(j, "pulumiOperation", d->operation);
 	if (d->initiator[0])
 		jw_kv_string(j, "initiator", d->initiator);
+	jw_kv_bool(j, "inheritSettings", d->inherit_settings);
 	if (d->message[0])
 		jw_kv_string(j, "message", d->message);
 	jw_kv_string(j, "projectName", d->project);
