@@ -210,7 +210,7 @@ def test_nothing_is_wrong(site):
     done = admin(data(server), "verify")
     assert done.stdout == "" and "2 organizations, 1 stacks, 2 states, 2 journals" in done.stderr and "0 problems" in done.stderr
     looked = json.loads(admin(data(server), "verify", "--json").stdout)
-    assert looked["problems"] == [] and looked["looked"]["settings"] == 2
+    assert looked["problems"] == [] and looked["looked"]["settings"] == 3
 
 
 DAMAGES = {
