@@ -12,6 +12,13 @@
 #define PAGE_DEFAULT 100
 #define PAGE_MAX 1000
 
+const struct field site_events_query[] = {
+	QUERY("kind", FIELD_STRING, .doc = "the kind, or the beginning of it"),
+	QUERY("organization", FIELD_STRING, .doc = "the name"),
+	QUERY("maxResults", FIELD_INT, .min = 1, .max = PAGE_MAX, .doc = "100 if absent"),
+	QUERY("continuationToken", FIELD_STRING, .doc = "of the answer before"), FIELD_END
+};
+
 struct listing {
 	struct arena *a;
 	struct event_list_in in;

@@ -13,6 +13,11 @@
 #define PAGE_DEFAULT 10
 #define PAGE_MAX 100
 
+const struct field drift_runs_query[] = {
+	QUERY("page", FIELD_INT, .min = 1, .max = INT32_MAX, .doc = "from 1, which it is if absent"),
+	QUERY("pageSize", FIELD_INT, .min = 1, .max = PAGE_MAX, .doc = "10 if absent"), FIELD_END
+};
+
 struct runs {
 	struct arena *a;
 	struct drift_run_list_in in;
