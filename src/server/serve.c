@@ -103,14 +103,6 @@ static void poke_outbox(void *arg)
 		ticker_poke(t, OUTBOX_DELAY_US);
 }
 
-/* The consumer "activity": a line per event in the server's log. */
-static int log_activity(const struct outbox_event *event, void *arg, struct err *e)
-{
-	log_info("activity", "%s organization=%s stack=%s %.*s", event->kind, event->org_id,
-		 event->stack_id ? event->stack_id : "-", STR_ARG(event->payload));
-	return 0;
-}
-
 int server_started(struct app *app, struct err *e)
 {
 	struct server *s = app->server;
@@ -271,7 +263,7 @@ static int start(struct server *s, const struct config *config, struct err *e)
 		rc = storage_new(&s->app, &s->storage, e);
 	if (rc < 0)
 		return rc;
-	outbox_set_consumer("activity", log_activity, NULL);
+	outbox_set_consumer("activity", activity_log, NULL);
 	outbox_set_notify(poke_outbox, s);
 	deploy_init();
 	rc = start_http(s, config, e);

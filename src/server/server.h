@@ -42,6 +42,8 @@ void server_free(struct server *s);
 struct route;
 extern const struct route server_routes[];
 extern const size_t server_route_count;
+struct outbox_event;
+int activity_log(const struct outbox_event *event, void *arg, struct err *e);
 int server_authorize(struct request *r, struct err *e);
 struct response;
 int readyz(struct request *r, struct response *w, struct err *e);
