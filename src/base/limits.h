@@ -26,6 +26,8 @@
 /* The same for what a body inflates to: held until the answer is on its way. Pages of a file cost several times as much
  * processor time as memory, and a batch of events of an ordinary update is larger than the limit above. */
 #define HTTP_INFLATED_MEMORY_BYTES (4 * MIB)
+/* An archive of the dependency cache, unless --cache-entry-limit says otherwise; it lies in a file. */
+#define CACHE_ENTRY_BYTES (5 * 1024 * MIB)
 /* Answers built in memory. */
 #define HTTP_RESPONSE_BYTES (1024 * MIB)
 /* One append of log lines by a runner. */

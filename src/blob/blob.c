@@ -7,7 +7,7 @@
  * A name is in its folder only after the content behind it is on disk, so a blob that can be opened is whole, unless the
  * disk itself is at fault: blob_get compares the hash.
  */
-#include "blob/blob.h"
+#include "blob/internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,49 +24,30 @@
 #include "base/clock.h"
 #include "crypto/crypto.h"
 
-#define FOLDERS 65536
-/* "ab/cd" */
-#define FOLDER_PATH_SIZE 6
-#define PATH_SIZE (FOLDER_PATH_SIZE + BLOB_KEY_SIZE)
-#define TMP_PATH_SIZE 64
-/* More than a file system keeps inside of a folder's entry or finds in the last block of a full disk. */
-#define PROBE_BYTES 65536
+#define DAMAGED "blob %s is damaged: its content has another hash"
 /* Nobody writes one blob for so long: it is left over. */
 #define TMP_AGE_S 3600
 
-struct blob_store {
-	int fd; /* of the directory */
-	atomic_ulong next_tmp;
-	/* Folders that are known to be on disk, a bit each. */
-	atomic_uchar durable[FOLDERS / 8];
-	pthread_mutex_t age_lock; /* between "it is there already" and "it is old" */
-	pthread_mutex_t hold_lock;
-	int holders;
-	char (*waiting)[BLOB_KEY_SIZE]; /* deleted while held */
-	size_t waiting_count, waiting_cap;
-};
-
-static int hex_value(char c)
+int blob_hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* False if it is no key: a path is made of nothing else. */
-static bool path_of(const char *key, char ret[PATH_SIZE])
+bool blob_path_of(const char *key, char ret[PATH_SIZE])
 {
 	if (strlen(key) != BLOB_KEY_SIZE - 1)
 		return false;
 	for (const char *p = key; *p; p++) {
-		if (hex_value(*p) < 0)
+		if (blob_hex_value(*p) < 0)
 			return false;
 	}
 	snprintf(ret, PATH_SIZE, "%.2s/%.2s/%s", key, key + 2, key);
 	return true;
 }
 
-static int sync_folder(struct blob_store *s, const char *path, struct err *e)
+int blob_sync_folder(struct blob_store *s, const char *path, struct err *e)
 {
 	_cleanup_close_ int fd = openat(s->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd) < 0)
@@ -74,34 +55,11 @@ static int sync_folder(struct blob_store *s, const char *path, struct err *e)
 	return 0;
 }
 
-static int make_folder(struct blob_store *s, const char *path, struct err *e)
+int blob_make_folder(struct blob_store *s, const char *path, struct err *e)
 {
 	if (mkdirat(s->fd, path, 0700) < 0 && errno != EEXIST)
 		return err_errno(e, "blob folder %s", path);
 	return 0;
-}
-
-/* Makes "ab" and "ab/cd", on disk. That another thread made one does not mean that it is on disk already. */
-static int need_folder(struct blob_store *s, const char *key, struct err *e)
-{
-	unsigned n = (unsigned)(hex_value(key[0]) << 12 | hex_value(key[1]) << 8 | hex_value(key[2]) << 4 |
-				hex_value(key[3]));
-	unsigned char bit = (unsigned char)(1U << (n & 7));
-	if (atomic_load(&s->durable[n / 8]) & bit)
-		return 0;
-	char upper[3], lower[FOLDER_PATH_SIZE];
-	snprintf(upper, sizeof(upper), "%.2s", key);
-	snprintf(lower, sizeof(lower), "%.2s/%.2s", key, key + 2);
-	int rc = make_folder(s, upper, e);
-	if (rc == 0)
-		rc = make_folder(s, lower, e);
-	if (rc == 0)
-		rc = sync_folder(s, ".", e);
-	if (rc == 0)
-		rc = sync_folder(s, upper, e);
-	if (rc == 0)
-		atomic_fetch_or(&s->durable[n / 8], bit);
-	return rc;
 }
 
 static int remove_left_overs(struct blob_store *s, struct err *e)
@@ -138,10 +96,10 @@ int blob_open(const char *dir, struct blob_store **ret, struct err *e)
 	s->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc = s->fd < 0 ? err_errno(e, "%s", dir) : 0;
 	if (rc == 0)
-		rc = make_folder(s, "tmp", e);
+		rc = blob_make_folder(s, "tmp", e);
 	/* The store itself may be new. */
 	if (rc == 0)
-		rc = sync_folder(s, "..", e);
+		rc = blob_sync_folder(s, "..", e);
 	if (rc == 0)
 		rc = remove_left_overs(s, e);
 	if (rc < 0) {
@@ -162,90 +120,50 @@ void blob_close(struct blob_store *s)
 	free(s);
 }
 
-static int write_all(int fd, struct str content)
+int blob_open_file(struct blob_store *s, const char *key, int *ret_fd, int64_t *ret_bytes, struct err *e)
 {
-	while (content.n > 0) {
-		ssize_t n = write(fd, content.p, content.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		content.p += n;
-		content.n -= (size_t)n;
-	}
-	return 0;
-}
-
-static int write_new(struct blob_store *s, struct str content, const char *path, struct err *e)
-{
-	char tmp[TMP_PATH_SIZE];
-	snprintf(tmp, sizeof(tmp), "tmp/%ld-%lu", (long)getpid(), atomic_fetch_add(&s->next_tmp, 1));
-	/* Without O_EXCL: a left-over of an earlier process of that number is overwritten. */
-	_cleanup_close_ int fd = openat(s->fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_errno(e, "blob %s", tmp);
-	if (write_all(fd, content) < 0 || fsync(fd) < 0 || renameat(s->fd, tmp, s->fd, path) < 0) {
-		int rc = err_errno(e, "blob %s", path);
-		unlinkat(s->fd, tmp, 0);
-		return rc;
-	}
-	return 0;
-}
-
-/* Whether it is there already: then it is as young as one that is written now. A file of another length is a damaged one:
- * it is replaced. */
-static bool renew(struct blob_store *s, const char *path, size_t size)
-{
+	char path[PATH_SIZE];
 	struct stat st;
-	pthread_mutex_lock(&s->age_lock);
-	bool there =
-		fstatat(s->fd, path, &st, 0) == 0 && (size_t)st.st_size == size && utimensat(s->fd, path, NULL, 0) == 0;
-	pthread_mutex_unlock(&s->age_lock);
-	return there;
-}
-
-int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZE], struct err *e)
-{
-	static const char digits[] = "0123456789abcdef";
-	unsigned char hash[CRYPTO_SHA256_BYTES];
-	char key[BLOB_KEY_SIZE], path[PATH_SIZE];
-	crypto_sha256(content, hash);
-	for (size_t i = 0; i < sizeof(hash); i++) {
-		key[2 * i] = digits[hash[i] >> 4];
-		key[2 * i + 1] = digits[hash[i] & 15];
-	}
-	key[BLOB_KEY_SIZE - 1] = '\0';
-	BUG_ON(!path_of(key, path));
-
-	int rc = need_folder(s, key, e);
-	if (rc < 0)
+	int fd = blob_path_of(key, path) ? openat(s->fd, path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0 && (errno == ENOENT || !blob_path_of(key, path)))
+		return err_set(e, ERR_NOT_FOUND, "there is no blob '%s'", key);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int rc = err_errno(e, "blob %s", key);
+		if (fd >= 0)
+			close(fd);
 		return rc;
-	if (!renew(s, path, content.n))
-		rc = write_new(s, content, path, e);
-	/* Also when it was there: whoever renamed it may not have come to this yet. */
-	char folder[FOLDER_PATH_SIZE];
-	snprintf(folder, sizeof(folder), "%.5s", path);
-	if (rc == 0)
-		rc = sync_folder(s, folder, e);
-	if (rc == 0)
-		memcpy(ret_key, key, BLOB_KEY_SIZE);
-	return rc;
+	}
+	*ret_fd = fd;
+	*ret_bytes = st.st_size;
+	return 0;
 }
 
-int blob_probe(struct blob_store *s, struct err *e)
+static bool is_hash(const char *key, const unsigned char *hash)
 {
-	static const char path[] = "tmp/probe", zeros[PROBE_BYTES];
-	int rc = write_new(s, (struct str){ zeros, sizeof(zeros) }, path, e);
+	for (size_t i = 0; i < CRYPTO_SHA256_BYTES; i++) {
+		if (hash[i] != (blob_hex_value(key[2 * i]) << 4 | blob_hex_value(key[2 * i + 1])))
+			return false;
+	}
+	return true;
+}
+
+int blob_check(struct blob_store *s, const char *key, struct err *e)
+{
+	unsigned char hash[CRYPTO_SHA256_BYTES];
+	int64_t bytes;
+	_cleanup_close_ int fd = -1;
+	int rc = blob_open_file(s, key, &fd, &bytes, e);
 	if (rc == 0)
-		rc = sync_folder(s, "tmp", e);
-	unlinkat(s->fd, path, 0);
+		rc = crypto_sha256_file(fd, hash, e);
+	if (rc == 0 && !is_hash(key, hash))
+		rc = err_set(e, ERR_IO, DAMAGED, key);
 	return rc;
 }
 
 int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str *ret, struct err *e)
 {
 	char path[PATH_SIZE];
-	if (!path_of(key, path))
+	if (!blob_path_of(key, path))
 		return err_set(e, ERR_NOT_FOUND, "there is no blob '%s'", key);
 	_cleanup_close_ int fd = openat(s->fd, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
@@ -270,10 +188,8 @@ int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str 
 	struct str content = { bytes, done };
 	unsigned char hash[CRYPTO_SHA256_BYTES];
 	crypto_sha256(content, hash);
-	for (size_t i = 0; i < sizeof(hash); i++) {
-		if (hash[i] != (hex_value(key[2 * i]) << 4 | hex_value(key[2 * i + 1])))
-			return err_set(e, ERR_IO, "blob %s is damaged: its content has another hash", key);
-	}
+	if (!is_hash(key, hash))
+		return err_set(e, ERR_IO, DAMAGED, key);
 	*ret = content;
 	return 0;
 }
@@ -281,7 +197,7 @@ int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str 
 static int delete_now(struct blob_store *s, const char *key, struct err *e)
 {
 	char path[PATH_SIZE];
-	if (!path_of(key, path))
+	if (!blob_path_of(key, path))
 		return 0;
 	if (unlinkat(s->fd, path, 0) < 0 && errno != ENOENT)
 		return err_errno(e, "blob %s", key);
@@ -348,7 +264,8 @@ static int each_in(struct blob_store *s, const char *folder, int level, blob_eac
 		size_t n = strlen(entry->d_name);
 		if (level == 2 && n == BLOB_KEY_SIZE - 1)
 			rc = fn(arg, entry->d_name, e);
-		if (level == 2 || n != 2 || hex_value(entry->d_name[0]) < 0 || hex_value(entry->d_name[1]) < 0)
+		if (level == 2 || n != 2 || blob_hex_value(entry->d_name[0]) < 0 ||
+		    blob_hex_value(entry->d_name[1]) < 0)
 			continue;
 		snprintf(next, sizeof(next), level == 0 ? "%.2s" : "%.2s/%.2s", level == 0 ? entry->d_name : folder,
 			 entry->d_name);
@@ -384,7 +301,7 @@ static int note_older(void *arg, const char *key, struct err *e)
 	char path[PATH_SIZE];
 	struct stat st;
 	/* It may be gone meanwhile. */
-	if (!path_of(key, path) || fstatat(p->s->fd, path, &st, 0) < 0 || written_us(&st) >= p->before_us)
+	if (!blob_path_of(key, path) || fstatat(p->s->fd, path, &st, 0) < 0 || written_us(&st) >= p->before_us)
 		return 0;
 	if (p->count == p->cap) {
 		size_t cap = p->cap ? 2 * p->cap : 64;
@@ -419,7 +336,7 @@ int blob_head(struct blob_store *s, const char *key, char *buf, size_t n, size_t
 {
 	char path[PATH_SIZE];
 	*ret_n = 0;
-	_cleanup_close_ int fd = path_of(key, path) ? openat(s->fd, path, O_RDONLY | O_CLOEXEC) : -1;
+	_cleanup_close_ int fd = blob_path_of(key, path) ? openat(s->fd, path, O_RDONLY | O_CLOEXEC) : -1;
 	ssize_t got = fd < 0 ? 0 : pread(fd, buf, n, 0);
 	if (got < 0)
 		return err_errno(e, "blob %s", key);
@@ -433,7 +350,7 @@ int blob_delete_older(struct blob_store *s, const char *key, int64_t before_us, 
 	struct stat st;
 	int rc = 0;
 	*ret_bytes = 0;
-	if (!path_of(key, path))
+	if (!blob_path_of(key, path))
 		return 0;
 	pthread_mutex_lock(&s->hold_lock);
 	pthread_mutex_lock(&s->age_lock);

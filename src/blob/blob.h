@@ -13,13 +13,23 @@
 
 struct blob_store;
 
+/* Where unlinked files have to lie that blob_put_file takes without copying them: below the store's folder. */
+#define BLOB_SPOOL "tmp"
+
 int blob_open(const char *dir, struct blob_store **ret, struct err *e);
 void blob_close(struct blob_store *s);
 int blob_put(struct blob_store *s, struct str content, char ret_key[BLOB_KEY_SIZE], struct err *e);
+/* The content of a whole file, which is linked into the store where it can be (one of BLOB_SPOOL), else copied. It
+ * must not be written to afterwards. */
+int blob_put_file(struct blob_store *s, int fd, char ret_key[BLOB_KEY_SIZE], struct err *e);
 /* Writes as blob_put does, and forgets it: whether the store can be written. */
 int blob_probe(struct blob_store *s, struct err *e);
 /* The content, read into the arena. ERR_NOT_FOUND when there is none; ERR_IO when the hash does not match. */
 int blob_get(struct blob_store *s, const char *key, struct arena *a, struct str *ret, struct err *e);
+/* To read from; nothing of it has been compared with the hash (blob_check does that). ERR_NOT_FOUND when there is none. */
+int blob_open_file(struct blob_store *s, const char *key, int *ret_fd, int64_t *ret_bytes, struct err *e);
+/* ERR_NOT_FOUND, or ERR_IO when the hash does not match; reads it in pieces. */
+int blob_check(struct blob_store *s, const char *key, struct err *e);
 /* Removing what is not there is no error. */
 int blob_delete(struct blob_store *s, const char *key, struct err *e);
 /* Until blob_release, what is deleted stays where it is; it goes then. For a backup, whose copy of the database still

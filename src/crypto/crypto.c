@@ -1,11 +1,14 @@
 #include "crypto/crypto.h"
 
+#include <errno.h>
 #include <sodium.h>
+#include <unistd.h>
 
 #include "base/encode.h"
 
 #define SEAL_VERSION 1
 #define HEAD_BYTES 5
+#define FILE_PIECE_BYTES 65536
 #define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
 
@@ -96,6 +99,27 @@ char *crypto_sha256_hex(struct arena *a, struct str data)
 	unsigned char digest[CRYPTO_SHA256_BYTES];
 	crypto_sha256(data, digest);
 	return hex_encode_arena(a, (struct str){ (const char *)digest, sizeof(digest) });
+}
+
+int crypto_sha256_file(int fd, unsigned char ret[CRYPTO_SHA256_BYTES], struct err *e)
+{
+	crypto_hash_sha256_state state;
+	unsigned char piece[FILE_PIECE_BYTES];
+	off_t at = 0;
+	crypto_hash_sha256_init(&state);
+	for (;;) {
+		ssize_t n = pread(fd, piece, sizeof(piece), at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, "reading a file to hash it");
+		if (n == 0)
+			break;
+		crypto_hash_sha256_update(&state, piece, (unsigned long long)n);
+		at += n;
+	}
+	crypto_hash_sha256_final(&state, ret);
+	return 0;
 }
 
 bool crypto_equal(struct str a, struct str b)

@@ -66,6 +66,8 @@ int crypto_master_save(const char *path, const struct crypto_keyring *ring, stru
 
 void crypto_sha256(struct str data, unsigned char ret[CRYPTO_SHA256_BYTES]);
 char *crypto_sha256_hex(struct arena *a, struct str data);
+/* Of a whole file, read from its beginning in pieces, wherever its offset is. */
+int crypto_sha256_file(int fd, unsigned char ret[CRYPTO_SHA256_BYTES], struct err *e);
 
 /* Tokens: "<prefix>" and 40 characters from a CSPRNG, shown once; only the SHA-256 is stored (32 bytes, looked up by
  * equality: the token has 200 bits of entropy, so a slow hash would add nothing). */

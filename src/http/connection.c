@@ -212,6 +212,8 @@ int exchange_refusal(const struct exchange *x, struct err *e)
 size_t exchange_body_limit(const struct exchange *x)
 {
 	size_t row = x->rq.route ? x->rq.route->body_limit_bytes : 0, all = x->server->config.body_max_bytes;
+	if (x->rq.body_limit_bytes)
+		return x->rq.body_limit_bytes;
 	return all && all < row ? all : row;
 }
 

@@ -94,12 +94,16 @@ struct request {
 	struct arena *arena;
 	const struct route *route;
 	const char *method;
-	const char *path;	 /* decoded nowhere: as it came, without the query */
-	const char *id;		 /* X-Pulumi-Request-ID: taken from the client if sane, else made */
-	struct str body;	 /* whole, inflated */
-	struct str body_gzip;	 /* as it came, if it came compressed (else p == NULL) */
-	bool from_socket;	 /* came over the control socket */
-	void *context;		 /* set by the authorize hook */
+	const char *path;     /* decoded nowhere: as it came, without the query */
+	const char *id;	      /* X-Pulumi-Request-ID: taken from the client if sane, else made */
+	struct str body;      /* whole, inflated */
+	struct str body_gzip; /* as it came, if it came compressed (else p == NULL) */
+	bool from_socket;     /* came over the control socket */
+	void *context;	      /* set by the authorize hook */
+	/* Set by the authorize hook for a body that is stored as it is: its own limit instead of the row's and the
+	 * server's, and the folder of its spool, so that the file need not be copied. 0 and NULL: as elsewhere. */
+	size_t body_limit_bytes;
+	const char *spool_dir;
 	int64_t parked_until_us; /* 0: has not been parked yet (http_park) */
 	void *stream;		 /* NULL in the first run of a stream (request_stream_state) */
 };
@@ -121,6 +125,9 @@ const char *request_header(const struct request *r, const char *name); /* any ca
 const char *request_cookie(const struct request *r, const char *name);
 const char *request_peer(const struct request *r); /* address as text, "unix" for the control socket */
 bool request_accepts_gzip(const struct request *r);
+/* The spool of a large body: its content is `body`, which then need not be touched. -1 when it is in memory. It may be
+ * written to and linked; it is closed with the request. */
+int request_body_file(const struct request *r);
 /* "Prefer: wait=N" (RFC 7240): how many seconds the client wants the answer to be held, at most HTTP_WAIT_MAX_S;
  * fallback if it says nothing. */
 int64_t request_wait_s(const struct request *r, int64_t fallback_s);
@@ -148,6 +155,8 @@ void response_body(struct response *w, const char *content_type, struct str body
 /* A body that is gzip already: sent as it lies when the client accepts gzip, else inflated. */
 void response_body_gzip(struct response *w, const char *content_type, struct str gzip);
 void response_empty(struct response *w, int status); /* e.g. 204 */
+/* The first `bytes` bytes of a file, sent from where they lie. The descriptor is the response's from now on. */
+void response_file(struct response *w, const char *content_type, int fd, size_t bytes);
 
 /* --- waiting ---
  * A handler that has nothing to answer yet subscribes to a key first, looks again, and then returns HTTP_PARKED:

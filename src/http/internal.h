@@ -115,6 +115,8 @@ struct response {
 	struct str body;
 	bool body_is_gzip;
 	bool is_stream;
+	int file; /* the body is the first file_bytes of it; -1: it is not */
+	size_t file_bytes;
 	struct buf copy;    /* copied or compressed body */
 	struct spool plain; /* inflated body */
 };

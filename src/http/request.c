@@ -119,6 +119,12 @@ int64_t request_wait_s(const struct request *r, int64_t fallback_s)
 	return fallback_s;
 }
 
+int request_body_file(const struct request *r)
+{
+	const struct exchange *x = exchange_of(r);
+	return r->body_gzip.p ? x->inflated.fd : x->spool.fd;
+}
+
 const char *request_origin(const struct request *r)
 {
 	const char *url = exchange_of(r)->server->config.public_url;

@@ -1,5 +1,6 @@
 #include <libdeflate.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "http/internal.h"
@@ -9,15 +10,23 @@
 
 void response_init(struct response *w, struct exchange *x)
 {
-	*w = (struct response){ .x = x, .status = 200 };
+	*w = (struct response){ .x = x, .status = 200, .file = -1 };
 	w->headers_end = &w->headers;
 	buf_init(&w->json, HTTP_RESPONSE_BYTES);
 	buf_init(&w->copy, HTTP_RESPONSE_BYTES);
 	spool_init(&w->plain, HTTP_SPOOL_MEMORY_BYTES);
 }
 
+static void drop_file(struct response *w)
+{
+	if (w->file >= 0)
+		close(w->file);
+	w->file = -1;
+}
+
 void response_done(struct response *w)
 {
+	drop_file(w);
 	buf_done(&w->json);
 	buf_done(&w->copy);
 	spool_done(&w->plain);
@@ -35,6 +44,7 @@ void response_reset(struct response *w)
 	buf_shed(&w->json);
 	buf_shed(&w->copy);
 	spool_reset(&w->plain);
+	drop_file(w);
 	w->status = 200;
 	w->headers = NULL;
 	w->headers_end = &w->headers;
@@ -121,6 +131,14 @@ void response_empty(struct response *w, int status)
 	w->body_is_gzip = false;
 	w->content_type = NULL;
 	w->body = STR("");
+}
+
+void response_file(struct response *w, const char *content_type, int fd, size_t bytes)
+{
+	response_body(w, content_type, STR(""));
+	drop_file(w);
+	w->file = fd;
+	w->file_bytes = bytes;
 }
 
 void response_error(struct response *w, const struct err *e)
@@ -224,6 +242,17 @@ static void check_memory(struct response *w)
 	response_error(w, &e);
 }
 
+/* The body stays where it is until on_completed(). A file goes out in pieces of 128 KiB, which the event thread has the
+ * kernel send: it may wait for the disk that long. */
+static struct MHD_Response *make_response(struct response *w)
+{
+	if (w->is_stream)
+		return stream_response(w->x);
+	if (w->file >= 0)
+		return MHD_create_response_from_fd64(w->file_bytes, w->file);
+	return MHD_create_response_from_buffer(w->body.n, (void *)(uintptr_t)w->body.p, MHD_RESPMEM_PERSISTENT);
+}
+
 bool response_finish(struct response *w)
 {
 	struct exchange *x = w->x;
@@ -237,12 +266,10 @@ bool response_finish(struct response *w)
 	bool varies = false;
 	const char *encoding = w->body.n ? encode_body(w, &varies) : NULL;
 
-	/* The body stays where it is until on_completed(). */
-	struct MHD_Response *m = w->is_stream ? stream_response(x)
-					      : MHD_create_response_from_buffer(w->body.n, (void *)(uintptr_t)w->body.p,
-										MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *m = make_response(w);
 	if (!m)
 		return false;
+	w->file = -1; /* closed with the library's response */
 	bool ok = MHD_add_response_header(m, "X-Pulumi-Request-ID", x->rq.id) == MHD_YES;
 	if (w->content_type)
 		ok &= MHD_add_response_header(m, "Content-Type", w->content_type) == MHD_YES;

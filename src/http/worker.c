@@ -142,11 +142,16 @@ static void run_authorize(struct exchange *x)
 	server_resume(x);
 }
 
+static const char *spool_dir(const struct exchange *x)
+{
+	return x->rq.spool_dir ? x->rq.spool_dir : x->server->spool_dir;
+}
+
 static void run_flush(struct exchange *x)
 {
 	struct err e = { 0 };
 	x->phase = PHASE_BODY;
-	if (spool_flush(&x->spool, x->server->spool_dir, &e) < 0) {
+	if (spool_flush(&x->spool, spool_dir(x), &e) < 0) {
 		exchange_refuse(x, &e);
 		spool_reset(&x->spool);
 		x->phase = PHASE_DRAIN;
@@ -156,9 +161,8 @@ static void run_flush(struct exchange *x)
 
 static int prepare_body(struct exchange *x, struct err *e)
 {
-	struct http_server *s = x->server;
 	struct str raw;
-	int rc = spool_finish(&x->spool, s->spool_dir, &raw, e);
+	int rc = spool_finish(&x->spool, spool_dir(x), &raw, e);
 	if (rc < 0)
 		return rc;
 	if (!x->body_gzip || raw.n == 0) {
@@ -168,7 +172,7 @@ static int prepare_body(struct exchange *x, struct err *e)
 	if (!self->inflater)
 		self->inflater = libdeflate_alloc_decompressor();
 	x->rq.body_gzip = raw;
-	return spool_inflate(&x->inflated, raw, exchange_body_limit(x), s->spool_dir, self->inflater, &x->rq.body, e);
+	return spool_inflate(&x->inflated, raw, exchange_body_limit(x), spool_dir(x), self->inflater, &x->rq.body, e);
 }
 
 static int prepare(struct exchange *x, struct err *e)

@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -270,9 +271,50 @@ static void test_many_threads(void **state)
 	assert_int_equal(count_tmp(f), 0);
 }
 
+/* A file in the store's own folder is linked, one from elsewhere copied; either way it is a blob like others. */
+static void test_a_file_becomes_a_blob(void **state)
+{
+	struct fixture *f = *state;
+	const char *spool = arena_printf(&f->arena, "%s/blobs/" BLOB_SPOOL, f->dir);
+	char key[BLOB_KEY_SIZE];
+	struct str got;
+	for (int i = 0; i < 3; i++) {
+		struct err e = { 0 };
+		struct stat file, blob;
+		int fd = i == 0	  ? open(spool, O_TMPFILE | O_RDWR, 0600)
+			 : i == 1 ? memfd_create("x", 0)
+				  : open(spool, O_TMPFILE | O_RDWR | O_EXCL, 0600); /* may not be linked */
+		assert_true(fd >= 0 && write(fd, "hello", 5) == 5);
+		assert_int_equal(blob_put_file(f->store, fd, key, &e), 0);
+		assert_string_equal(key, HELLO_KEY);
+		assert_int_equal(fstat(fd, &file) | stat(hello_path(f), &blob), 0);
+		assert_int_equal(file.st_ino == blob.st_ino && file.st_dev == blob.st_dev, i == 0);
+		assert_int_equal(blob.st_mode & 0777, 0600);
+		close(fd);
+		assert_int_equal(blob_get(f->store, key, &f->arena, &got, &e), 0);
+		assert_true(str_is(got, "hello"));
+		assert_int_equal(count_tmp(f), 0);
+
+		int64_t bytes;
+		char text[6] = "";
+		assert_int_equal(blob_open_file(f->store, key, &fd, &bytes, &e), 0);
+		assert_int_equal(bytes, 5);
+		assert_int_equal(pread(fd, text, 5, 0), 5);
+		assert_string_equal(text, "hello");
+		close(fd);
+		assert_int_equal(blob_check(f->store, key, &e), 0);
+		assert_int_equal(truncate(hello_path(f), 4), 0);
+		assert_int_equal(blob_check(f->store, key, &e), -ERR_IO);
+		assert_int_equal(blob_delete(f->store, key, &e), 0);
+		assert_int_equal(blob_check(f->store, key, &e), -ERR_NOT_FOUND);
+		assert_int_equal(blob_open_file(f->store, "../../etc/passwd", &fd, &bytes, &e), -ERR_NOT_FOUND);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_file_becomes_a_blob, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_put_get_delete, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_empty_and_binary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_age, setup, teardown),
