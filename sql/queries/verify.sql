@@ -69,3 +69,9 @@ SELECT id, stack_id, settings FROM deployments WHERE id > :after ORDER BY id LIM
 SELECT deployment_id, step, first_line, body FROM log_chunks
 WHERE (deployment_id, step, first_line) > (:after, :after_step, :after_line)
 ORDER BY deployment_id, step, first_line LIMIT COALESCE(:n, 0);
+
+-- name: verify_cache :many
+-- in: after text, n int
+-- out: id text, org text, project text, key text, blob_key text, size_bytes int
+SELECT e.id, o.name AS org, e.project, e.key, e.blob_key, e.size_bytes FROM cache_entries e JOIN orgs o ON o.id = e.org_id
+WHERE e.id > :after ORDER BY e.id LIMIT COALESCE(:n, 0);

@@ -15,6 +15,10 @@ int deploy_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct er
 /* Schedules: queues what is due. */
 int schedule_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
 
+/* The dependency cache (cache.h): whether a sealed path is good, before the body is read; what nobody reads. */
+int deploy_cache_admit(struct request *r, struct err *e);
+int cache_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e);
+
 /* The part of `slipway admin verify` about settings and logs (state/verify.h). */
 struct verify;
 int deploy_verify(struct app *app, struct verify *v, struct err *e);

@@ -5,6 +5,7 @@
 
 #include "base/compress.h"
 #include "base/limits.h"
+#include "blob/blob.h"
 #include "db/queries_listing.h"
 #include "db/queries_verify.h"
 #include "deploy/deploy.h"
@@ -16,6 +17,7 @@ struct page {
 	struct verify_settings_versions_row *versions;
 	struct verify_deployments_row *deployments;
 	struct verify_logs_row *logs;
+	struct verify_cache_row *cache;
 };
 
 static int settings_fn(struct db_conn *c, void *arg, struct err *e)
@@ -118,6 +120,26 @@ static void log_row(struct app *app, struct verify *v, struct verify_page *page,
 	page->at.line = l->first_line;
 }
 
+static int cache_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct page *p = arg;
+	struct verify_cache_in in = { .after = p->p.at.id, .n = VERIFY_PAGE };
+	return q_verify_cache(c, p->p.a, &in, &p->cache, &p->p.count, e);
+}
+
+/* One without its file is no damage: no backup has it, and its readers do without. */
+static void cache_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
+{
+	struct page *p = (struct page *)page;
+	const struct verify_cache_row *n = &p->cache[i];
+	struct err e = { 0 };
+	v->cache_entries++;
+	int rc = blob_check(app->cache, n->blob_key, &e);
+	if (rc < 0 && rc != -ERR_NOT_FOUND)
+		verify_problem(v, "dependency cache of %s/%s: '%s': %s", n->org, n->project, n->key, e.message);
+	verify_at(&page->at, n->id, "");
+}
+
 struct wrong {
 	struct arena *a;
 	struct counts_wrong_row *rows;
@@ -155,5 +177,7 @@ int deploy_verify(struct app *app, struct verify *v, struct err *e)
 		rc = verify_walk(app, v, deployments_fn, deployment_row, &page.p, e);
 	if (rc == 0)
 		rc = verify_walk(app, v, logs_fn, log_row, &page.p, e);
+	if (rc == 0)
+		rc = verify_walk(app, v, cache_fn, cache_row, &page.p, e);
 	return rc < 0 ? rc : verify_counts(app, v, e);
 }

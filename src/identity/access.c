@@ -51,8 +51,9 @@ static const struct {
 };
 
 static const char *const auth_names[] = {
-	[AUTH_NONE] = "none",	  [AUTH_USER] = "user",	  [AUTH_LEASE] = "lease",     [AUTH_POOL] = "pool",
-	[AUTH_RUNNER] = "runner", [AUTH_AGENT] = "agent", [AUTH_HANDLER] = "handler", [AUTH_SITE] = "site",
+	[AUTH_NONE] = "none",	    [AUTH_USER] = "user",     [AUTH_LEASE] = "lease",
+	[AUTH_POOL] = "pool",	    [AUTH_RUNNER] = "runner", [AUTH_AGENT] = "agent",
+	[AUTH_HANDLER] = "handler", [AUTH_SITE] = "site",     [AUTH_URL] = "url",
 };
 
 const char *permission_name(enum permission p)

@@ -27,12 +27,16 @@ struct app_options {
 	int64_t state_versions;	    /* --state-versions: how many of a stack are kept; 0: all */
 	int64_t state_retention_us; /* --state-retention: how long they are kept; 0: for ever */
 	int64_t event_retention_us; /* --event-retention: how long engine events are kept; 0: for ever */
+	int64_t cache_entry_mib;    /* --cache-entry-limit (5 GiB) */
+	int64_t cache_mib;	    /* --cache-limit: of the whole dependency cache (50 GiB) */
+	int64_t cache_retention_us; /* --cache-retention: unread for so long (30 days) */
 	const char *executor_path;  /* slipway-executor, for the download route */
 };
 
 struct app {
 	struct db *db;
 	struct blob_store *blobs;
+	struct blob_store *cache; /* of the dependency cache: what may be lost */
 	struct identity *identity;
 	struct http_server *http; /* set after the server has started */
 	struct app_options options;

@@ -26,6 +26,7 @@ enum route_auth {
 	AUTH_AGENT,   /* the pool token, or the runner token (of the deployment in the path, if there is one) */
 	AUTH_HANDLER, /* the handler checks the token itself: nothing is known of the asker before */
 	AUTH_SITE,    /* the control socket, or a site administrator's token */
+	AUTH_URL,     /* nobody: the path itself is sealed (deploy/cache.h) */
 };
 
 /* What a route needs (struct route.permission). Routes with {orgName} are resolved to an organization, those with
@@ -135,6 +136,12 @@ int identity_keys_settle(struct identity *id, struct err *e);
 /* ERR_IO when it is the master key of another database. */
 int identity_keys_check(struct identity *id, struct err *e);
 void identity_keys_done(struct identity *id);
+/* Something that this server gives out and takes back by itself, sealed with the master key for one purpose. It opens as
+ * long as that key is known: until a restart behind the next rotation. ERR_BAD_REQUEST if it was made by nobody of us. */
+int identity_seal(struct identity *id, const char *purpose, struct str plain, struct arena *a, struct str *ret,
+		  struct err *e);
+int identity_open(struct identity *id, const char *purpose, struct str sealed, struct arena *a, struct str *ret,
+		  struct err *e);
 /* Between the two no rotation begins or ends. Nothing of this header that takes the keys may be called meanwhile. */
 void identity_keys_hold(struct identity *id);
 void identity_keys_release(struct identity *id);

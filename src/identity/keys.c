@@ -67,6 +67,24 @@ void identity_keys_done(struct identity *id)
 	crypto_wipe(&id->master, sizeof(id->master));
 }
 
+int identity_seal(struct identity *id, const char *purpose, struct str plain, struct arena *a, struct str *ret,
+		  struct err *e)
+{
+	identity_keys_hold(id);
+	int rc = crypto_seal(&id->master.keys[0], purpose, plain, a, ret, e);
+	identity_keys_release(id);
+	return rc;
+}
+
+int identity_open(struct identity *id, const char *purpose, struct str sealed, struct arena *a, struct str *ret,
+		  struct err *e)
+{
+	identity_keys_hold(id);
+	int rc = crypto_keyring_open(&id->master, purpose, sealed, a, ret, e);
+	identity_keys_release(id);
+	return rc;
+}
+
 /* --- rotation --- */
 
 struct sealing {

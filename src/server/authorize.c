@@ -6,10 +6,12 @@
  *	"update-token X"  the lease of an update (cli-protocol §1.1)
  *	slipway_session   a browser's cookie: only for GET and HEAD, so that a foreign page cannot make a browser change
  *	                  anything (CSRF)
+ *	sealed path       the URLs of the dependency cache: who has one may use it
  *	control socket    without a token: the administrator of the site, in every organization
  */
 #include "server/server.h"
 
+#include "deploy/deploy.h"
 #include "http/http.h"
 #include "identity/identity.h"
 #include "state/state.h"
@@ -173,6 +175,8 @@ int server_authorize(struct request *r, struct err *e)
 	*l = (struct lookup){ .r = r };
 	r->context = &l->access;
 	enum route_auth auth = r->route->auth;
+	if (auth == AUTH_URL)
+		return deploy_cache_admit(r, e);
 	if (auth == AUTH_NONE || auth == AUTH_HANDLER)
 		return 0;
 	l->token = find_token(r, auth);

@@ -213,7 +213,7 @@ static void write_operation(struct json_writer *j, const struct route *row)
 	if (!row->answers)
 		jw_kv_bool(j, "x-slipway-described", false);
 	write_parameters(j, row);
-	if (row->auth != AUTH_NONE) {
+	if (row->auth != AUTH_NONE && row->auth != AUTH_URL) {
 		jw_key(j, "security");
 		jw_array(j);
 		jw_object(j);

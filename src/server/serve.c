@@ -67,6 +67,7 @@ static const struct tick ticks[] = {
 	{ "blobs", state_blob_tick },
 	{ "deploy", deploy_tick },
 	{ "schedule", schedule_tick },
+	{ "cache", cache_tick },
 	/* Last: it delivers what the others have just put. */
 	{ "outbox", tick_outbox },
 };
@@ -156,6 +157,7 @@ static int open_storage(struct server *s, const struct config *config, struct er
 	const char *lock = arena_printf(a, "%s/slipway.lock", config->data);
 	const char *db = arena_printf(a, "%s/slipway.db", config->data);
 	const char *blobs = arena_printf(a, "%s/blobs", config->data);
+	const char *cache = arena_printf(a, "%s/cache", config->data);
 	const char *key = arena_printf(a, "%s/master.key", config->data);
 	s->app.data_dir = arena_strdup(a, config->data);
 	if (arena_failed(a))
@@ -177,6 +179,8 @@ static int open_storage(struct server *s, const struct config *config, struct er
 		rc = db_open(db, &s->app.db, e);
 	if (rc == 0)
 		rc = blob_open(blobs, &s->app.blobs, e);
+	if (rc == 0)
+		rc = blob_open(cache, &s->app.cache, e);
 	s->identity.db = s->app.db;
 	s->app.identity = &s->identity;
 	if (rc == 0)
@@ -357,6 +361,7 @@ void server_free(struct server *s)
 	storage_free(s->storage);
 	if (s->app.blobs)
 		blob_close(s->app.blobs);
+	blob_close(s->app.cache);
 	db_close(s->app.db);
 	identity_keys_done(&s->identity);
 	if (s->lock_fd >= 0)

@@ -137,6 +137,9 @@ static void every_route_asks_for_enough(void **state)
 		case AUTH_AGENT:
 			ok = row->permission == PERM_AGENT;
 			break;
+		case AUTH_URL:
+			ok = row->permission == PERM_NONE && has(row, "{ticket}");
+			break;
 		case AUTH_SITE:
 			ok = row->permission == PERM_SITE;
 			break;
