@@ -163,6 +163,13 @@ SELECT id, org_id, stack_id, version, operation, status, pool_id, settings, inhe
 	org_name, org_paused, stack_paused, user_name, user_display_name, shown_pool_id, shown_pool_name
 FROM deployment_rows WHERE id = :id;
 
+-- name: deployments_of_user :many
+-- That are not over.
+-- in: user_id text
+-- out: id text
+SELECT id FROM deployments
+WHERE requested_by = :user_id AND status IN ('not-started', 'accepted', 'running') ORDER BY id;
+
 -- name: deployment_org_token :one
 -- Of a token that asked for it; it may be gone.
 -- in: id text

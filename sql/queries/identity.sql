@@ -101,7 +101,7 @@ SELECT id, name, display_name, email, site_admin, default_org FROM users WHERE i
 -- name: user_by_name :one
 -- in: name text
 -- out: id text, name text, display_name text, email text, site_admin bool, default_org text?
-SELECT id, name, display_name, email, site_admin, default_org FROM users WHERE name = :name;
+SELECT id, name, display_name, email, site_admin, default_org FROM users WHERE name = :name AND removed_us IS NULL;
 
 -- name: user_first :one
 -- out: id text

@@ -20,6 +20,12 @@ FROM schedules WHERE id = :id;
 -- out: id text
 SELECT id FROM schedules WHERE stack_id = :stack_id AND status <> 'fired' ORDER BY id;
 
+-- name: schedules_of_user :many
+-- Those that are active and run with the rights of that user.
+-- in: user_id text
+-- out: id text
+SELECT id FROM schedules WHERE created_by = :user_id AND status = 'active' ORDER BY id;
+
 -- name: schedule_count :one
 -- in: stack_id text
 -- out: n int

@@ -32,7 +32,7 @@ static void print_usage(FILE *out, const char *prefix)
 		char left[64];
 		snprintf(left, sizeof(left), "%s%s%s", commands[i].name, commands[i].arguments ? " " : "",
 			 commands[i].arguments ? commands[i].arguments : "");
-		fprintf(out, "  %-26s %s\n", left, commands[i].summary);
+		fprintf(out, "  %-30s %s\n", left, commands[i].summary);
 	}
 	fputs("\n'slipway COMMAND --help' shows a command's options.\n", out);
 }

@@ -27,6 +27,10 @@ int deploy_verify(struct app *app, struct verify *v, struct err *e);
 int deploy_pool_add(struct app *app, struct arena *a, const char *org_id, const char *name, const char *description,
 		    const char **ret_id, const char **ret_token, struct err *e);
 
+/* Cancels what a removed user asked for; *ret_count: how many. */
+int deploy_cancel_of_user(struct app *app, struct arena *a, const char *user_id, const char *login, int64_t *ret_count,
+			  struct err *e);
+
 /* For the console's plain page: state and log so far. */
 struct deployment_step_view {
 	const char *name;

@@ -6,7 +6,9 @@
 #include "deploy/listing.h"
 #include "deploy/log_store.h"
 #include "deploy/queue.h"
+#include "deploy/user_gone.h"
 #include "identity/limits.h"
+#include "identity/users.h"
 
 #define VIEW_LOG_BYTES (2 * MIB)
 
@@ -188,4 +190,5 @@ void deploy_init(void)
 	state_deployment_update_started = log_changed;
 	state_stack_removing = counts_stack_removed;
 	identity_limits_raised = queue_wake;
+	identity_user_removing = user_gone_pause_schedules;
 }

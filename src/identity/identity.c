@@ -5,6 +5,7 @@
 #include "db/queries_identity.h"
 #include "identity/internal.h"
 #include "identity/members.h"
+#include "identity/users.h"
 
 const char *const identity_roles[] = { "admin", "member", NULL };
 
@@ -135,6 +136,9 @@ static int add_user_new(struct db_conn *c, struct add_user *p, struct err *e)
 		return rc;
 	struct user_insert_in user = p->user;
 	user.site_admin |= rc == 0;
+	rc = identity_user_revive(c, p->a, user.name, user.site_admin, &p->user_id, e);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	rc = q_org_insert(c, &p->personal, e);
 	if (rc == 0)
 		return err_set(e, ERR_CONFLICT, "the name '%s' is taken by an organization", p->user.name);

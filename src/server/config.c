@@ -9,13 +9,16 @@
 #define SERVER (COMMAND_SERVE | COMMAND_DEV | COMMAND_CONFIG)
 #define RUNNER (COMMAND_AGENT | COMMAND_DEV | COMMAND_CONFIG)
 #define AGENT (COMMAND_AGENT | COMMAND_CONFIG)
-#define ADMIN                                                                                                \
-	(COMMAND_ORG_ADD | COMMAND_ORG_SET | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE | \
-	 COMMAND_KEY_ROTATE | COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT | COMMAND_IMPORT)
+#define ADMIN                                                                                                       \
+	(COMMAND_ORG_ADD | COMMAND_ORG_SET | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE |        \
+	 COMMAND_KEY_ROTATE | COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT | COMMAND_IMPORT | \
+	 COMMAND_LIST | COMMAND_GRANT_SET | COMMAND_GRANT_REMOVE | COMMAND_ORG_TOKEN_CREATE | COMMAND_ORG_TOKEN |   \
+	 COMMAND_USER_REMOVE)
 #define PROGRAMS (SERVER | AGENT)
 
 static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };
 static const char *const roles[] = { "admin", "member", NULL };
+static const char *const levels[] = { "none", "read", "deploy", "write", "admin", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 
 /* Shortest and longest sensible time: the tests use short ones. */
@@ -94,7 +97,8 @@ const struct option config_options[] = {
 	       .one_of = log_levels, .help = "debug, info, warn or error"),
 	OPTION(struct config, socket, "socket", OPTION_STRING, ADMIN, .argument = "FILE",
 	       .help = "the server's control socket (default: slipway.sock in the data directory)"),
-	OPTION(struct config, org, "org", OPTION_STRING, COMMAND_USER_ADD | COMMAND_POOL_CREATE | COMMAND_IMPORT,
+	OPTION(struct config, org, "org", OPTION_STRING,
+	       COMMAND_USER_ADD | COMMAND_POOL_CREATE | COMMAND_IMPORT | COMMAND_ORG_TOKEN_CREATE | COMMAND_ORG_TOKEN,
 	       .argument = "ORG", .flag_only = true, .help = "the organization"),
 	OPTION(struct config, limit, "limit", OPTION_INT, COMMAND_ORG_SET, .argument = "N", .flag_only = true, .min = 1,
 	       .max = LIMITS_CONCURRENCY_MAX, .help = "how many of its deployments may run at once"),
@@ -107,10 +111,20 @@ const struct option config_options[] = {
 	       .one_of = roles, .help = "in that organization: admin or member (default: as it was, or member)"),
 	OPTION(struct config, site_admin, "site-admin", OPTION_BOOL, COMMAND_USER_ADD, .flag_only = true,
 	       .help = "make a site administrator; the first user is one in any case"),
-	OPTION(struct config, user, "user", OPTION_STRING, COMMAND_TOKEN_CREATE, .argument = "NAME", .flag_only = true,
-	       .help = "the user whom the token stands for"),
-	OPTION(struct config, description, "description", OPTION_STRING, COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE,
-	       .argument = "TEXT", .flag_only = true, .help = "what it is for"),
+	OPTION(struct config, user, "user", OPTION_STRING,
+	       COMMAND_TOKEN_CREATE | COMMAND_GRANT_SET | COMMAND_GRANT_REMOVE, .argument = "NAME", .flag_only = true,
+	       .help = "the user whom the token, or the grant, is for"),
+	OPTION(struct config, level, "level", OPTION_CHOICE, COMMAND_GRANT_SET | COMMAND_ORG_SET, .argument = "LEVEL",
+	       .flag_only = true, .one_of = levels,
+	       .help = "what may be done to a stack: none, read, deploy, write or admin"),
+	OPTION(struct config, admin, "admin", OPTION_BOOL, COMMAND_ORG_TOKEN_CREATE, .flag_only = true,
+	       .help = "with the rights of an administrator of the organization, not those of a member"),
+	OPTION(struct config, expires_us, "expires", OPTION_DURATION, COMMAND_TOKEN_CREATE | COMMAND_ORG_TOKEN_CREATE,
+	       .argument = "TIME", .flag_only = true, .min = US_PER_S, .max = 3650 * US_PER_DAY,
+	       .help = "how long it is good, two years at most (default: for ever)"),
+	OPTION(struct config, description, "description", OPTION_STRING,
+	       COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE | COMMAND_ORG_TOKEN_CREATE, .argument = "TEXT",
+	       .flag_only = true, .help = "what it is for"),
 	OPTION(struct config, json, "json", OPTION_BOOL, ADMIN, .flag_only = true,
 	       .help = "print the whole answer as JSON"),
 	OPTION(struct config, openapi, "openapi", OPTION_BOOL, COMMAND_ROUTES, .flag_only = true,

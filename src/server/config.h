@@ -26,6 +26,12 @@ enum {
 	COMMAND_EXPORT = 1 << 14,
 	COMMAND_IMPORT = 1 << 15,
 	COMMAND_ORG_SET = 1 << 16,
+	COMMAND_LIST = 1 << 17, /* users, organizations, members, grants: nothing but an argument */
+	COMMAND_GRANT_SET = 1 << 18,
+	COMMAND_GRANT_REMOVE = 1 << 19,
+	COMMAND_ORG_TOKEN_CREATE = 1 << 20,
+	COMMAND_ORG_TOKEN = 1 << 21, /* list, revoke */
+	COMMAND_USER_REMOVE = 1 << 22,
 	COMMAND_PLAIN = 1 << 9, /* version, help: nothing but --help */
 };
 
@@ -62,6 +68,9 @@ struct config {
 	int64_t limit;
 	int64_t time_limit_us;
 	const char *description;
+	const char *level;
+	int64_t expires_us; /* from now; 0: never */
+	bool admin;
 	const char *from;
 	bool site_admin;
 	bool json;
