@@ -156,11 +156,11 @@ RETURNING version;
 
 -- name: deployment_get :one
 -- in: id text
--- out: id text, org_id text, stack_id text, version int, operation text, status text, pool_id text?, settings text, inherit_settings bool, initiator text, requested_by text?, created_us int, modified_us int, attempt int, agent_pool_id text?, agent_name text?, runner_hash blob?, order_fetched_us int?, started_us int?, ended_us int?, lease_expires_us int?, deadline_us int?, cancel_requested_us int?, ending_status text?, message text, log_removed_us int?, project text, stack_name text, org_name text, org_paused bool, stack_paused bool, user_name text?, user_display_name text?, shown_pool_id text?, shown_pool_name text?
+-- out: id text, org_id text, stack_id text, version int, operation text, status text, pool_id text?, settings text, inherit_settings bool, initiator text, requested_by text?, created_us int, modified_us int, attempt int, agent_pool_id text?, agent_name text?, runner_hash blob?, order_fetched_us int?, started_us int?, ended_us int?, lease_expires_us int?, deadline_us int?, cancel_requested_us int?, ending_status text?, message text, log_removed_us int?, project text, stack_name text, stack_deleted_us int?, org_name text, org_paused bool, stack_paused bool, user_name text?, user_display_name text?, shown_pool_id text?, shown_pool_name text?
 SELECT id, org_id, stack_id, version, operation, status, pool_id, settings, inherit_settings, initiator, requested_by,
 	created_us, modified_us, attempt, agent_pool_id, agent_name, runner_hash, order_fetched_us, started_us, ended_us,
 	lease_expires_us, deadline_us, cancel_requested_us, ending_status, message, log_removed_us, project, stack_name,
-	org_name, org_paused, stack_paused, user_name, user_display_name, shown_pool_id, shown_pool_name
+	stack_deleted_us, org_name, org_paused, stack_paused, user_name, user_display_name, shown_pool_id, shown_pool_name
 FROM deployment_rows WHERE id = :id;
 
 -- name: deployments_of_user :many
@@ -275,6 +275,11 @@ SELECT q.id FROM deployments q WHERE q.stack_id = :stack_id AND q.status = 'not-
 	SELECT 1 FROM deployments n WHERE n.stack_id = q.stack_id AND n.status = 'not-started'
 		AND n.operation = q.operation AND n.version > q.version AND n.skip_intermediate = 1)
 ORDER BY q.version;
+
+-- name: deployments_queued_on_stack :many
+-- in: stack_id text
+-- out: id text
+SELECT id FROM deployments WHERE stack_id = :stack_id AND status = 'not-started' ORDER BY version;
 
 -- name: deployment_active_on_stack :one
 -- in: stack_id text
@@ -429,6 +434,14 @@ DELETE FROM log_chunks WHERE deployment_id = :deployment_id;
 -- name: log_set_removed :exec
 -- in: deployment_id text, now_us int
 UPDATE deployments SET log_removed_us = :now_us WHERE id = :deployment_id;
+
+-- name: log_kept_of_tombstone :one
+-- Whether the stack of the deployment is a tombstone, and how many logs of it are kept.
+-- in: id text
+-- out: stack_id text, n int
+SELECT s.id AS stack_id, (SELECT COUNT(*) FROM deployments o
+	WHERE o.stack_id = s.id AND o.log_removed_us IS NULL) AS n
+FROM deployments d JOIN stacks s ON s.id = d.stack_id WHERE d.id = :id AND s.deleted_us IS NOT NULL;
 
 -- ---- the ticker ----
 

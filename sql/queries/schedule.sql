@@ -56,6 +56,10 @@ UPDATE schedules SET warn_us = :warn_us WHERE id = :id;
 -- in: id text, stack_id text
 DELETE FROM schedules WHERE id = :id AND stack_id = :stack_id;
 
+-- name: schedules_remove :exec
+-- in: stack_id text
+DELETE FROM schedules WHERE stack_id = :stack_id;
+
 -- name: schedule_due :many
 -- in: now_us int
 -- out: id text

@@ -103,6 +103,23 @@ DELETE FROM stacks WHERE id = :id;
 -- in: id text, now_us int
 UPDATE stacks SET deleted_us = :now_us, checkpoint_id = NULL, resource_count = 0 WHERE id = :id;
 
+-- name: stack_bury_updates :exec
+-- What is left of a tombstone are its deployments, with their updates.
+-- in: stack_id text
+DELETE FROM updates WHERE stack_id = :stack_id AND deployment_id IS NULL;
+
+-- name: stack_bury_drift :exec
+-- in: stack_id text
+DELETE FROM drift_runs WHERE stack_id = :stack_id;
+
+-- name: stack_buried_of :one
+-- The tombstone that had the name, and has the deployment or the update.
+-- in: org_id text, project text, name text, deployment_id text?, update_id text?
+-- out: id text
+SELECT s.id FROM stacks s WHERE s.id IN (SELECT d.stack_id FROM deployments d WHERE d.id = :deployment_id
+	UNION ALL SELECT u.stack_id FROM updates u WHERE u.id = :update_id)
+	AND s.org_id = :org_id AND s.project = :project AND s.name = :name AND s.deleted_us IS NOT NULL;
+
 -- name: stack_list :many
 -- What may be seen, by name, behind the given names. reader_id NULL: everything (limited by only_stack_id).
 -- in: reader_id text?, only_stack_id text?, org text?, project text?, tag_name text?, tag_value text?,

@@ -165,8 +165,8 @@ struct ending {
 	int64_t now_us;
 	bool over;
 	const char *org_id;
-	struct deployment_superseded_row *superseded; /* skipped with it */
-	size_t superseded_count;
+	const char **skipped; /* with it */
+	size_t skipped_count;
 };
 
 static int begin_ending_fn(struct db_conn *c, void *arg, struct err *e)
@@ -198,16 +198,40 @@ static int begin_ending_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-static int skip_superseded(struct db_conn *c, struct ending *n, const char *stack_id, struct err *e)
+static int find_superseded(struct db_conn *c, struct ending *n, const char *stack_id, struct err *e)
 {
-	struct deployment_superseded_in in = { .stack_id = stack_id };
-	int rc = q_deployment_superseded(c, n->arena, &in, &n->superseded, &n->superseded_count, e);
-	for (size_t i = 0; rc >= 0 && i < n->superseded_count; i++) {
+	struct deployment_superseded_row *rows;
+	size_t count;
+	int rc = q_deployment_superseded(c, n->arena, &(struct deployment_superseded_in){ stack_id }, &rows, &count, e);
+	n->skipped = rc < 0 ? NULL : arena_array(n->arena, count, sizeof(*n->skipped));
+	for (size_t i = 0; n->skipped && i < count; i++)
+		n->skipped[n->skipped_count++] = rows[i].id;
+	return rc < 0 ? rc : n->skipped ? 0 : err_nomem(e);
+}
+
+static int find_orphans(struct db_conn *c, struct ending *n, const char *stack_id, struct err *e)
+{
+	struct deployments_queued_on_stack_row *rows;
+	size_t count;
+	int rc = q_deployments_queued_on_stack(c, n->arena, &(struct deployments_queued_on_stack_in){ stack_id }, &rows,
+					       &count, e);
+	n->skipped = rc < 0 ? NULL : arena_array(n->arena, count, sizeof(*n->skipped));
+	for (size_t i = 0; n->skipped && i < count; i++)
+		n->skipped[n->skipped_count++] = rows[i].id;
+	return rc < 0 ? rc : n->skipped ? 0 : err_nomem(e);
+}
+
+/* Those that a newer one supersedes; of a stack that was removed meanwhile nothing runs any more. */
+static int skip_others(struct db_conn *c, struct ending *n, const struct deployment_get_row *ended, struct err *e)
+{
+	bool gone = ended->stack_deleted_us != DB_NULL_INT;
+	const char *why = gone ? "the stack has been removed" : "a newer deployment of the same operation is waiting";
+	int rc = gone ? find_orphans(c, n, ended->stack_id, e) : find_superseded(c, n, ended->stack_id, e);
+	for (size_t i = 0; rc >= 0 && i < n->skipped_count; i++) {
 		struct deployment_get_row d;
-		rc = get(c, n->arena, n->superseded[i].id, &d, e);
+		rc = get(c, n->arena, n->skipped[i], &d, e);
 		if (rc > 0)
-			rc = deployment_skip(c, n->arena, &d, "a newer deployment of the same operation is waiting",
-					     n->now_us, e);
+			rc = deployment_skip(c, n->arena, &d, why, n->now_us, e);
 	}
 	return rc;
 }
@@ -217,7 +241,7 @@ static int finish_ending_fn(struct db_conn *c, void *arg, struct err *e)
 	struct ending *n = arg;
 	struct deployment_get_row d;
 	int rc = get(c, n->arena, n->id, &d, e);
-	n->superseded_count = 0;
+	n->skipped_count = 0;
 	if (rc <= 0 || deployment_is_over(d.status))
 		return rc < 0 ? rc : 0;
 	enum deployment_status to = deployment_status_parse(d.ending_status);
@@ -241,9 +265,7 @@ static int finish_ending_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc >= 0 && to == DEPLOYMENT_FAILED)
 		rc = state_drift_deployment_failed(c, n->arena, &drift, e);
 	if (rc >= 0)
-		rc = skip_superseded(c, n, d.stack_id, e);
-	if (rc >= 0)
-		rc = state_stack_forget(c, d.stack_id, e);
+		rc = skip_others(c, n, &d, e);
 	return rc < 0 ? rc : 0;
 }
 
@@ -263,8 +285,8 @@ int deployment_end(struct app *app, struct arena *a, const char *id, int64_t att
 		return rc;
 	job_wake(app, a, id);
 	log_changed(app, a, id);
-	for (size_t i = 0; i < n.superseded_count; i++)
-		log_changed(app, a, n.superseded[i].id);
+	for (size_t i = 0; i < n.skipped_count; i++)
+		log_changed(app, a, n.skipped[i]);
 	queue_wake(app, a, n.org_id);
 	if (app->poke)
 		app->poke(app);

@@ -121,7 +121,13 @@ static int remove_log_fn(struct db_conn *c, void *arg, struct err *e)
 	struct log_remove_in remove = { .deployment_id = t->id };
 	struct log_set_removed_in set = { .deployment_id = t->id, .now_us = t->now_us };
 	int rc = q_log_remove(c, &remove, e);
-	return rc < 0 ? rc : q_log_set_removed(c, &set, e);
+	if (rc >= 0)
+		rc = q_log_set_removed(c, &set, e);
+	/* The last log of a stack that is gone takes its tombstone along. */
+	struct log_kept_of_tombstone_row kept;
+	if (rc >= 0)
+		rc = q_log_kept_of_tombstone(c, t->arena, &(struct log_kept_of_tombstone_in){ t->id }, &kept, e);
+	return rc <= 0 || kept.n > 0 ? rc : state_stack_forget(c, kept.stack_id, e);
 }
 
 static int purge_agents_fn(struct db_conn *c, void *arg, struct err *e)

@@ -2,6 +2,8 @@
  * What the rooms above may see of a deployment (deploy.h).
  */
 #include "base/limits.h"
+#include "db/queries_schedule.h"
+#include "db/queries_settings.h"
 #include "deploy/log_follow.h"
 #include "deploy/listing.h"
 #include "deploy/log_store.h"
@@ -184,8 +186,20 @@ static int is_deploying(struct db_conn *c, const char *stack_id, bool *ret, stru
 	return 0;
 }
 
+/* Of a stack that is gone nothing is configured, and nothing is due. */
+static int bury(struct db_conn *c, const char *stack_id, struct err *e)
+{
+	int rc = q_settings_delete(c, &(struct settings_delete_in){ stack_id }, e);
+	if (rc >= 0)
+		rc = q_settings_version_trim(c, &(struct settings_version_trim_in){ stack_id, INT64_MAX }, e);
+	if (rc >= 0)
+		rc = q_schedules_remove(c, &(struct schedules_remove_in){ stack_id }, e);
+	return rc < 0 ? rc : 0;
+}
+
 void deploy_init(void)
 {
+	state_stack_burying = bury;
 	state_stack_is_deploying = is_deploying;
 	state_deployment_update_started = log_changed;
 	state_stack_removing = counts_stack_removed;

@@ -122,6 +122,24 @@ static int not_found(const struct request *r, struct err *e)
 	return err_set(e, ERR_NOT_FOUND, "organization '%s'", org);
 }
 
+/* Of a stack that its own deployment has removed, that deployment and its updates can still be looked at. */
+static int find_buried(struct db_conn *c, struct lookup *l, struct stack *stack, struct err *e)
+{
+	struct request *r = l->r;
+	const char *deployment = param_of(r, "deploymentId", "deploymentID"),
+		   *update = param_of(r, "updateID", "updateId");
+	if (r->route->permission != PERM_STACK_READ || (!deployment && !update))
+		return 0;
+	int rc = state_stack_buried(c, r->arena, l->access.org.id, request_param(r, "projectName"),
+				    request_param(r, "stackName"), deployment, update, stack, e);
+	if (rc > 0) {
+		l->access.stack_id = stack->id;
+		l->access.stack_project = stack->project;
+		l->access.stack_name = stack->name;
+	}
+	return rc;
+}
+
 static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
 {
 	struct request *r = l->r;
@@ -136,6 +154,10 @@ static int find_stack(struct db_conn *c, struct lookup *l, struct err *e)
 		l->access.stack_name = stack.name;
 		return identity_stack_access(c, r->arena, &l->access, e);
 	}
+	if (rc == 0)
+		rc = find_buried(c, l, &stack, e);
+	if (rc != 0)
+		return rc < 0 ? rc : identity_stack_access(c, r->arena, &l->access, e);
 	/* A lease outlives the name of its stack: one that was renamed or removed meanwhile is still written to. */
 	return l->access.who.kind == PRINCIPAL_LEASE ? 0 : not_found(r, e);
 }

@@ -6,6 +6,7 @@
 #include "identity/event.h"
 #include "state/busy.h"
 
+int (*state_stack_burying)(struct db_conn *c, const char *stack_id, struct err *e);
 int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
 int (*state_stack_removing)(struct db_conn *c, const char *stack_id, struct err *e);
 
@@ -226,7 +227,23 @@ struct removal {
 static int remove_row(struct db_conn *c, const char *stack_id, struct err *e)
 {
 	int rc = state_stack_removing ? state_stack_removing(c, stack_id, e) : 0;
-	return rc < 0 ? rc : q_stack_remove(c, &(struct stack_remove_in){ stack_id }, e);
+	if (rc >= 0)
+		rc = q_stack_remove(c, &(struct stack_remove_in){ stack_id }, e);
+	return rc < 0 ? rc : 0;
+}
+
+static int bury(struct db_conn *c, const char *stack_id, struct err *e)
+{
+	int rc = state_stack_burying ? state_stack_burying(c, stack_id, e) : 0;
+	if (rc >= 0)
+		rc = q_stack_bury_updates(c, &(struct stack_bury_updates_in){ stack_id }, e);
+	if (rc >= 0)
+		rc = q_stack_bury_drift(c, &(struct stack_bury_drift_in){ stack_id }, e);
+	if (rc >= 0)
+		rc = q_stack_tags_clear(c, &(struct stack_tags_clear_in){ stack_id }, e);
+	if (rc >= 0)
+		rc = q_stack_bury(c, &(struct stack_bury_in){ stack_id, clock_now_us() }, e);
+	return rc < 0 ? rc : 0;
 }
 
 static int delete_fn(struct db_conn *c, void *arg, struct err *e)
@@ -257,11 +274,7 @@ static int delete_fn(struct db_conn *c, void *arg, struct err *e)
 		rc = event_put_simple(c, p->a, &subject, "stack.deleted", e, "action", "deleted", NULL);
 	if (rc < 0)
 		return rc;
-	if (deploying)
-		rc = q_stack_bury(c, &(struct stack_bury_in){ p->stack_id, clock_now_us() }, e);
-	else
-		rc = remove_row(c, p->stack_id, e);
-	return rc < 0 ? rc : 0;
+	return deploying ? bury(c, p->stack_id, e) : remove_row(c, p->stack_id, e);
 }
 
 int stack_delete(struct app *app, struct arena *a, const struct access *access, bool force, struct update *ret_holder,
@@ -275,6 +288,15 @@ int stack_delete(struct app *app, struct arena *a, const struct access *access, 
 	for (size_t i = 0; rc == 0 && i < p.blob_count; i++)
 		checkpoint_remove_blob(app, p.blobs[i].blob_key);
 	return rc;
+}
+
+int state_stack_buried(struct db_conn *c, struct arena *a, const char *org_id, const char *project, const char *name,
+		       const char *deployment_id, const char *update_id, struct stack *ret, struct err *e)
+{
+	struct stack_buried_of_in in = { org_id, project, name, deployment_id, update_id };
+	struct stack_buried_of_row row;
+	int rc = q_stack_buried_of(c, a, &in, &row, e);
+	return rc <= 0 ? rc : state_stack_by_id(c, a, row.id, ret, e);
 }
 
 int state_stack_forget(struct db_conn *c, const char *stack_id, struct err *e)

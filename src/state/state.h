@@ -86,12 +86,23 @@ int state_drift_deployment_failed(struct db_conn *c, struct arena *a, const stru
  * tokens revoked, its status becomes "failed". Harmless when there is none, and when repeated. */
 int state_abandon_deployment_updates(struct app *app, const char *deployment_id, struct err *e);
 
-/* Removes the tombstone of a stack whose last active deployment has ended; nothing for a live stack. */
+/*
+ * A stack that is removed while a deployment of it is under way (one that removes it, most often) leaves a tombstone: its
+ * deployments, their updates and logs, under the name that it had. Everything else of it goes at once. It stays as long as
+ * a log of it is kept.
+ *
+ * The tombstone that had that name, and has the deployment or the update (either may be NULL). 1 found, 0 not.
+ */
+int state_stack_buried(struct db_conn *c, struct arena *a, const char *org_id, const char *project, const char *name,
+		       const char *deployment_id, const char *update_id, struct stack *ret, struct err *e);
+/* Removes a tombstone; nothing for a live stack. */
 int state_stack_forget(struct db_conn *c, const char *stack_id, struct err *e);
 /* Set by deploy/: whether the stack has a deployment that is accepted or running (then a delete leaves a tombstone). */
 extern int (*state_stack_is_deploying)(struct db_conn *c, const char *stack_id, bool *ret, struct err *e);
 /* Set by deploy/: an update of that deployment has been started (its log may go on now). On a worker, after the commit. */
 extern void (*state_deployment_update_started)(struct app *app, struct arena *a, const char *deployment_id);
+/* Set by deploy/: in the transaction that makes a tombstone of the stack: what belongs to a live one alone goes. */
+extern int (*state_stack_burying)(struct db_conn *c, const char *stack_id, struct err *e);
 /* Set by deploy/: in the transaction that removes a stack's row, and with it everything that refers to it, just before. */
 extern int (*state_stack_removing)(struct db_conn *c, const char *stack_id, struct err *e);
 

@@ -358,10 +358,3 @@ def test_console_page(dev, api, stack, ready):
         assert shown.status_code == 200 and "succeeded" in shown.text and "pulumi update" in shown.text
         assert "<script" not in shown.text and "&lt;script&gt;alert(1)" in shown.text
         assert "default-src" in shown.headers.get("Content-Security-Policy", "")
-
-
-def test_tombstone_of_a_stack_that_removes_itself(api, stack, ready):
-    api.run(stack, "update")
-    made = api.deploy(stack, "destroy", operationContext={"options": {"deleteAfterDestroy": True}})
-    wait_until(lambda: api.call("GET", ready).status_code == 404, 120, "the stack to be gone", interval=0.2)
-    wait_until(lambda: api.call("GET", f"{ready}/deployments/{made['id']}").status_code in (200, 404), 60)

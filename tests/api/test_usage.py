@@ -22,9 +22,9 @@ def runs(server, *times):
     with sqlite3.connect(server.data / "slipway.db", timeout=20) as c:
         org, stack = c.execute("SELECT org_id, id FROM stacks").fetchone()
         for n, (start, end) in enumerate(times, 1):
-            c.execute("INSERT INTO deployments (id, org_id, stack_id, version, operation, status, settings, inherit_settings, created_us, modified_us, started_us, ended_us)"
-                      " VALUES (?, ?, ?, ?, 'update', ?, '{}', 1, ?, ?, ?, ?)",
-                      (f"d{n}", org, stack, n, "succeeded" if end else "running", int(start * 1e6), int(start * 1e6), int(start * 1e6), int(end * 1e6) if end else None))
+            c.execute("INSERT INTO deployments (id, org_id, stack_id, version, operation, status, settings, inherit_settings, org_number, created_us, modified_us, started_us, ended_us)"
+                      " VALUES (?, ?, ?, ?, 'update', ?, '{}', 1, ?, ?, ?, ?, ?)",
+                      (f"d{n}", org, stack, n, "succeeded" if end else "running", n, int(start * 1e6), int(start * 1e6), int(start * 1e6), int(end * 1e6) if end else None))
     c.close()
 
 
