@@ -47,6 +47,8 @@ def pytest_runtest_makereport(item, call):
     """What the servers said during a failed test belongs to its report."""
     outcome = yield
     report = outcome.get_result()
+    if report.when == "call":
+        item.passed = report.passed
     for program in process.running:
         text = program.log.read_bytes()
         if report.when == "setup":

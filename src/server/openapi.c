@@ -129,7 +129,7 @@ static bool may_answer(const struct route *row, int status)
 	};
 	switch (status) {
 	case 401:
-		return row->auth != AUTH_NONE;
+		return row->auth != AUTH_NONE && row->auth != AUTH_URL;
 	case 403:
 		return refuses[row->permission];
 	case 404:
