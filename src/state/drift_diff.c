@@ -11,6 +11,13 @@
 #define NAME_BYTES 256
 #define PATH_BYTES (PATH_LONG_BYTES + 8 * NAME_BYTES)
 
+/* A value on both sides, and what lies at its place in the other map (the inputs, while the outputs are compared): a provider
+ * that knows no secrets gives back in the open what was closed when it went in. */
+enum { OLD, NEW, OLD_OTHER, NEW_OTHER, PLACES };
+struct place {
+	struct json v[PLACES];
+};
+
 struct diff {
 	struct arena *a;
 	struct json_writer *w;
@@ -79,12 +86,17 @@ static bool begin_property(struct diff *d, struct str path, const char *kind)
 	return true;
 }
 
-static void put_value(struct diff *d, const char *name, struct json v, bool *cut)
+/* What is closed on one side is closed on the other. */
+static void put_value(struct diff *d, const char *name, struct json v, bool closed, bool *cut)
 {
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, DRIFT_VALUE_BYTES);
 	if (!v.p)
 		return;
+	if (closed && !json_has_secret(v)) {
+		jw_kv_string(d->w, name, "[secret]");
+		return;
+	}
 	json_redact(v, &text);
 	if (buf_failed(&text)) {
 		*cut = true;
@@ -94,13 +106,16 @@ static void put_value(struct diff *d, const char *name, struct json v, bool *cut
 	jw_raw_str(d->w, buf_str(&text));
 }
 
-static void tell(struct diff *d, struct json old, struct json new)
+static void tell(struct diff *d, const struct place *p)
 {
-	bool cut = false;
+	bool cut = false, closed = false;
+	struct json old = p->v[OLD], new = p->v[NEW];
 	if (!begin_property(d, buf_str(&d->path), !old.p ? "add" : !new.p ? "delete" : "update"))
 		return;
-	put_value(d, "old", old, &cut);
-	put_value(d, "new", new, &cut);
+	for (int i = 0; i < PLACES; i++)
+		closed |= json_has_secret(p->v[i]);
+	put_value(d, "old", old, closed, &cut);
+	put_value(d, "new", new, closed, &cut);
 	if (d->inputs)
 		jw_kv_bool(d->w, "input", true);
 	if (cut)
@@ -111,17 +126,18 @@ static void tell(struct diff *d, struct json old, struct json new)
 
 /* --- walking --- */
 
-static void walk(struct diff *d, struct json old, struct json new);
+static void walk(struct diff *d, const struct place *p);
 
-static bool may_descend(const struct diff *d, struct json old, struct json new)
+static bool may_descend(const struct diff *d, const struct place *p)
 {
+	struct json old = p->v[OLD], new = p->v[NEW];
 	enum json_type type = json_type(old);
 	return type == json_type(new) && (type == JSON_OBJECT || type == JSON_ARRAY) && d->depth < DEPTH_MAX &&
 	       d->path.len < PATH_LONG_BYTES && json_count(old) <= WIDTH_MAX && json_count(new) <= WIDTH_MAX &&
 	       !json_is_secret(old) && !json_is_secret(new);
 }
 
-static void walk_member(struct diff *d, struct str name, struct json old, struct json new)
+static void walk_member(struct diff *d, struct str name, const struct place *p)
 {
 	size_t len = d->path.len;
 	/* "__defaults", "__provider": the engine's own notes. */
@@ -133,72 +149,85 @@ static void walk_member(struct diff *d, struct str name, struct json old, struct
 			return;
 	}
 	push_name(d, name);
-	walk(d, old, new);
+	walk(d, p);
 	pop(d, len);
 }
 
-static void walk_object(struct diff *d, struct json old, struct json new)
+/* The member of each; what is closed as a whole is so in all its parts. */
+static struct place member(const struct place *p, const char *name)
+{
+	struct place ret;
+	for (int i = 0; i < PLACES; i++)
+		ret.v[i] = json_is_secret(p->v[i]) ? p->v[i] : json_get(p->v[i], name);
+	return ret;
+}
+
+static void walk_object(struct diff *d, const struct place *p)
 {
 	struct json_iter it;
 	struct json key, value;
 	struct str name;
-	for (int pass = 0; pass < 2; pass++) {
-		it = json_iter_start(pass ? new : old);
+	for (int side = OLD; side <= NEW; side++) {
+		it = json_iter_start(p->v[side]);
 		while (json_next(&it, &key, &value)) {
-			const char *z = json_string(key, d->a, &name) && !str_has_nul(name) ? name.p : NULL;
-			if (!z)
-				continue; /* the arena remembers, or no program wrote it */
-			struct json there = json_get(pass ? old : new, z);
-			if (!pass)
-				walk_member(d, name, value, there);
-			else if (!there.p)
-				walk_member(d, name, JSON_ABSENT, value);
+			/* Out of memory: the arena remembers. A NUL no program wrote. */
+			if (!json_string(key, d->a, &name) || str_has_nul(name))
+				continue;
+			struct place next = member(p, name.p);
+			if (side == OLD || !next.v[OLD].p)
+				walk_member(d, name, &next);
 		}
 	}
 }
 
-static void walk_array(struct diff *d, struct json old, struct json new)
+static void walk_array(struct diff *d, const struct place *p)
 {
-	struct json_iter x = json_iter_start(old), y = json_iter_start(new);
-	for (size_t i = 0;; i++) {
-		struct json from = JSON_ABSENT, to = JSON_ABSENT;
-		bool more = json_next(&x, NULL, &from);
-		more |= json_next(&y, NULL, &to);
-		if (!more)
+	struct json_iter it[PLACES];
+	for (int i = 0; i < PLACES; i++)
+		it[i] = json_iter_start(json_type(p->v[i]) == JSON_ARRAY ? p->v[i] : JSON_ABSENT);
+	for (size_t n = 0;; n++) {
+		struct place next = { 0 };
+		for (int i = 0; i < PLACES; i++)
+			if (!json_next(&it[i], NULL, &next.v[i]))
+				next.v[i] = json_is_secret(p->v[i]) ? p->v[i] : JSON_ABSENT;
+		if (!next.v[OLD].p && !next.v[NEW].p)
 			return;
 		size_t len = d->path.len;
-		buf_addf(&d->path, "[%zu]", i);
-		walk(d, from, to);
+		buf_addf(&d->path, "[%zu]", n);
+		walk(d, &next);
 		pop(d, len);
 	}
 }
 
 /* Depth is bounded by DEPTH_MAX. */
-static void walk(struct diff *d, struct json old, struct json new)
+static void walk(struct diff *d, const struct place *p)
 {
+	struct json old = p->v[OLD], new = p->v[NEW];
 	if ((!old.p && !new.p) || (old.p && new.p &&json_equal(old, new)))
 		return;
-	if (!may_descend(d, old, new)) {
-		tell(d, old, new);
+	if (!may_descend(d, p)) {
+		tell(d, p);
 		return;
 	}
 	d->depth++;
 	if (json_type(old) == JSON_OBJECT)
-		walk_object(d, old, new);
+		walk_object(d, p);
 	else
-		walk_array(d, old, new);
+		walk_array(d, p);
 	d->depth--;
 }
 
-static void compare(struct diff *d, const char *what, struct json old, struct json new)
+/* A null map is an empty one. */
+static struct json map_of(struct json state, const char *name)
 {
-	struct json from = json_get(old, what), to = json_get(new, what);
-	/* A null map is an empty one. */
-	if (json_type(from) != JSON_OBJECT)
-		from = (struct json){ "{}", 2 };
-	if (json_type(to) != JSON_OBJECT)
-		to = (struct json){ "{}", 2 };
-	walk(d, from, to);
+	struct json v = json_get(state, name);
+	return json_type(v) == JSON_OBJECT ? v : (struct json){ "{}", 2 };
+}
+
+static void compare(struct diff *d, const char *what, const char *other, struct json old, struct json new)
+{
+	struct place p = { { map_of(old, what), map_of(new, what), map_of(old, other), map_of(new, other) } };
+	walk(d, &p);
 }
 
 /* --- what the provider says --- */
@@ -226,8 +255,8 @@ static const char *kind_of(struct json diff)
 
 static bool is_secret_in(struct json state, const char *name)
 {
-	return json_is_secret(json_path(state, "outputs", name, NULL)) ||
-	       json_is_secret(json_path(state, "inputs", name, NULL));
+	return json_has_secret(json_path(state, "outputs", name, NULL)) ||
+	       json_has_secret(json_path(state, "inputs", name, NULL));
 }
 
 static void tell_of(struct diff *d, struct json path, const char *kind, struct json old, struct json new)
@@ -271,9 +300,9 @@ size_t drift_diff_write(struct json metadata, struct arena *a, struct json_write
 	struct diff d = { .a = a, .w = w };
 	buf_init(&d.path, PATH_BYTES);
 	jw_array(w);
-	compare(&d, "outputs", old, new);
+	compare(&d, "outputs", "inputs", old, new);
 	d.inputs = true;
-	compare(&d, "inputs", old, new);
+	compare(&d, "inputs", "outputs", old, new);
 	d.inputs = false;
 	add_what_the_provider_says(&d, metadata, old, new);
 	jw_array_end(w);

@@ -157,6 +157,25 @@ bool json_is_secret(struct json v)
 	       json_string_is(json_get(v, SIGNATURE_KEY), SECRET_SIGNATURE);
 }
 
+/* Written with escapes it could be any text: then it is looked for. */
+bool json_has_secret(struct json v)
+{
+	enum json_type type = json_type(v);
+	if (type != JSON_OBJECT && type != JSON_ARRAY)
+		return false;
+	if (memmem(v.p, v.n, SECRET_SIGNATURE, sizeof(SECRET_SIGNATURE) - 1))
+		return true;
+	if (!memchr(v.p, '\\', v.n))
+		return false;
+	struct json part;
+	if (type == JSON_OBJECT && json_string_is(json_get(v, SIGNATURE_KEY), SECRET_SIGNATURE))
+		return true;
+	json_foreach(part, v)
+		if (json_has_secret(part))
+			return true;
+	return false;
+}
+
 /* Depth is bounded by json_check. */
 void json_redact(struct json v, struct buf *out)
 {

@@ -40,6 +40,8 @@ struct str type_module(struct str type);
 
 /* {"4dabf1...":"1b47...", "ciphertext": ...}: a value that is sealed, or that was told to be secret. */
 bool json_is_secret(struct json v);
+/* Whether it is one, or there is one somewhere in it; sooner once too often. */
+bool json_has_secret(struct json v);
 /* The value, with "[secret]" for each secret in it. */
 void json_redact(struct json v, struct buf *out);
 

@@ -1,6 +1,8 @@
 """Drift runs, by the real CLI: every preview of a refresh leaves one; what differs; what a deployment does about it.
 
 The cloud is a folder (programs.folder_things): a thing drifts when somebody writes to its file."""
+import json
+
 import pytest
 from helpers import programs
 from helpers.api import path_of
@@ -220,3 +222,22 @@ def test_a_schedule_finds_drift(own, tmp_path, stack, project, repo, clock):
     run, = drifting.runs()
     assert run["driftDetected"] is True and run["deploymentId"] == done["id"] and run["remediateUpdate"]["status"] == "succeeded"
     assert drifting.things() == {"first": "one", "second": "two"}
+
+
+def test_secrets_stay_closed(drifting, project):
+    """The provider gives back in the open what the program told to be secret: neither what it was nor what it is now is shown."""
+    cli = drifting.cli
+    files = programs.folder_things(project, cli, first="${password}", second="two")
+    files["Pulumi.yaml"] += "config:\n  password:\n    type: string\n    secret: true\n"
+    cli.write(files)
+    cli.run("config", "set", "--secret", "password", "hunter2-of-drift")
+    cli.up("--skip-preview")
+    (drifting.cloud / "first").write_text("written-by-hand")
+    for more in ((), ("--run-program",)):
+        cli.run("refresh", "--preview-only", *more)
+        run = drifting.runs()[0]
+        assert run["driftDetected"] is True and run["resourceCount"] == 1
+        found = drifting.api.get(f"{drifting.path}/drift/runs/{run['id']}/resources")
+        assert found["resources"][0]["properties"] == [{"path": "value", "kind": "update", "old": "[secret]", "new": "[secret]"}]
+    said = json.dumps(found) + json.dumps(drifting.server.api().get("/api/site/events?maxResults=1000"))
+    assert "hunter2" not in said and "written-by-hand" not in said

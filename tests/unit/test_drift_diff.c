@@ -92,7 +92,24 @@ static void test_secrets_stay_closed(void **state)
 	assert_diff("{'outputs':{'p':" SECRET("one") ",'deep':{'q':[" SECRET("two") "]}}}",
 		    "{'outputs':{'p':" SECRET("three") ",'deep':{'q':['open']}}}", "",
 		    "[{'path':'p','kind':'update','old':'[secret]','new':'[secret]'},"
-		    "{'path':'deep.q[0]','kind':'update','old':'[secret]','new':'open'}]");
+		    "{'path':'deep.q[0]','kind':'update','old':'[secret]','new':'[secret]'}]");
+	/* A provider that knows no secrets gives back in the open what went in closed: nothing of it is told. */
+	assert_diff("{'inputs':{'p':" SECRET("x") "},'outputs':{'p':'one'}}",
+		    "{'inputs':{'p':'two'},'outputs':{'p':'two'}}", "",
+		    "[{'path':'p','kind':'update','old':'[secret]','new':'[secret]'}]");
+	assert_diff("{'inputs':{'t':{'k':" SECRET("x") ",'o':'a'},'l':" SECRET(
+			    "y") "},'outputs':{'t':{'k':1,'o':'a'},'l':[1,{'m':2}]}}",
+		    "{'outputs':{'t':{'k':2,'o':'b'},'l':[1,{'m':3}],'n':4}}", "",
+		    "[{'path':'t.k','kind':'update','old':'[secret]','new':'[secret]'},"
+		    "{'path':'t.o','kind':'update','old':'a','new':'b'},"
+		    "{'path':'l[1].m','kind':'update','old':'[secret]','new':'[secret]'},"
+		    "{'path':'n','kind':'add','new':4}]");
+	assert_diff("{'outputs':{'v':{'k':" SECRET("x") "}}}", "{'outputs':{'v':'in the open'}}", "",
+		    "[{'path':'v','kind':'update','old':{'k':'[secret]'},'new':'[secret]'}]");
+	/* Written with escapes it is the same. */
+	assert_diff("{'outputs':{'v':{'4dabf18193072939515e22adb298388d':'\\u0031b47061264138c4ac30d75fd1eb44270'}}}",
+		    "{'outputs':{'v':'in the open'}}", "",
+		    "[{'path':'v','kind':'update','old':'[secret]','new':'[secret]'}]");
 	/* Closed alike on both sides: only the provider knows. */
 	assert_diff("{'outputs':{'p':" SECRET("x") "}}", "{'outputs':{'p':" SECRET("x") "}}",
 		    ",'detailedDiff':{'p':{'diffKind':'update-replace','inputDiff':false}}",
