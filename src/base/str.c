@@ -18,6 +18,13 @@ bool str_ends_with(struct str s, const char *suffix)
 	return s.n >= n && (n == 0 || memcmp(s.p + s.n - n, suffix, n) == 0);
 }
 
+int str_compare(struct str a, struct str b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int c = n ? memcmp(a.p, b.p, n) : 0;
+	return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
 bool str_has_nul(struct str s)
 {
 	return s.n > 0 && memchr(s.p, '\0', s.n) != NULL;

@@ -44,6 +44,8 @@ static inline bool str_is(struct str a, const char *z)
 bool str_starts_with(struct str s, const char *prefix);
 bool str_ends_with(struct str s, const char *suffix);
 bool str_has_nul(struct str s);
+/* By bytes, as memcmp; a beginning comes before the whole. */
+int str_compare(struct str a, struct str b);
 /* The part before the first `sep`; *rest gets what is behind it (p == NULL when there was no sep). */
 struct str str_cut(struct str s, char sep, struct str *ret_rest);
 struct str str_trim(struct str s); /* ASCII white space at both ends */

@@ -1,6 +1,7 @@
 #include "deploy/secrets.h"
 
 #include "base/encode.h"
+#include "base/json_members.h"
 
 struct key_load {
 	struct app *app;
@@ -99,6 +100,7 @@ static void write_secret(struct json_writer *w, struct json ciphertext)
 
 void secrets_write_hidden(struct json_writer *w, struct json v, struct json newer, struct arena *a)
 {
+	struct json_members secrets;
 	struct json key, item;
 	struct str name;
 	struct json_iter it;
@@ -108,13 +110,14 @@ void secrets_write_hidden(struct json_writer *w, struct json v, struct json newe
 	}
 	switch (json_type(v)) {
 	case JSON_OBJECT:
+		json_members_init(&secrets, newer, a, NULL); /* as below */
 		jw_object(w);
 		json_iter_init(&it, v);
 		while (json_next(&it, &key, &item)) {
 			if (!json_string(key, a, &name)) /* out of memory: the arena says so */
 				continue;
 			jw_key_str(w, name);
-			secrets_write_hidden(w, item, json_get(newer, name.p), a);
+			secrets_write_hidden(w, item, json_members_get(&secrets, name), a);
 		}
 		jw_object_end(w);
 		return;

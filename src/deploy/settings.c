@@ -1,5 +1,6 @@
 #include "deploy/settings.h"
 
+#include "base/json_members.h"
 #include "base/limits.h"
 
 /* executorImage is a string or an object, and replaced as a whole (features §3.4). */
@@ -11,15 +12,21 @@ static bool merges(struct str name, struct json base, struct json patch)
 
 static int merge_into(struct json_writer *w, struct json base, struct json patch, struct arena *a, struct err *e)
 {
+	struct json_members bases, patches;
 	struct json_iter it;
 	struct json key, value;
 	struct str name;
+	int rc = json_members_init(&bases, base, a, e);
+	if (rc == 0)
+		rc = json_members_init(&patches, patch, a, e);
+	if (rc < 0)
+		return rc;
 	jw_object(w);
 	json_iter_init(&it, base);
 	while (json_next(&it, &key, &value)) {
 		if (!json_string(key, a, &name))
 			return err_nomem(e);
-		if (json_get(patch, name.p).p)
+		if (json_members_get(&patches, name).p)
 			continue;
 		jw_key_str(w, name);
 		jw_raw(w, value);
@@ -28,7 +35,7 @@ static int merge_into(struct json_writer *w, struct json base, struct json patch
 	while (json_next(&it, &key, &value)) {
 		if (!json_string(key, a, &name))
 			return err_nomem(e);
-		if (json_is_null(value) || json_get(patch, name.p).p != value.p)
+		if (json_is_null(value) || json_members_get(&patches, name).p != value.p)
 			continue;
 		jw_key_str(w, name);
 		if (json_type(value) != JSON_OBJECT || secret_is_leaf(value)) {
@@ -36,8 +43,8 @@ static int merge_into(struct json_writer *w, struct json base, struct json patch
 			continue;
 		}
 		/* An object that is new is merged over nothing, which removes its nulls. */
-		struct json old = json_get(base, name.p);
-		int rc = merge_into(w, merges(name, old, value) ? old : JSON_ABSENT, value, a, e);
+		struct json old = json_members_get(&bases, name);
+		rc = merge_into(w, merges(name, old, value) ? old : JSON_ABSENT, value, a, e);
 		if (rc < 0)
 			return rc;
 	}

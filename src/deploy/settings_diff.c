@@ -1,5 +1,6 @@
 /* What one version of the settings changed (settings_history.h). */
 #include "base/encode.h"
+#include "base/json_members.h"
 #include "base/limits.h"
 #include "deploy/settings_history.h"
 
@@ -59,27 +60,26 @@ static void put_change(struct diff *f, struct json before, struct json after, st
 
 static int compare(struct diff *f, struct json before, struct json after, struct json newest);
 
-/* The members that there are now, or those that are gone. */
-static int compare_members(struct diff *f, struct json before, struct json after, struct json newest, bool gone)
+static int compare_members(struct diff *f, struct json before, struct json after, struct json newest)
 {
-	size_t len = f->pointer.len;
-	struct json_iter it;
-	struct json key, value;
-	json_iter_init(&it, gone ? before : after);
-	while (json_next(&it, &key, &value)) {
-		struct str name;
-		if (!json_string(key, f->d->arena, &name))
-			return err_nomem(f->err);
-		struct json now = gone ? json_get(after, name.p) : value;
-		if (gone && now.p)
-			continue;
+	size_t len = f->pointer.len, i = 0, k = 0;
+	struct json_members old, now, last;
+	int rc = json_members_init(&old, before, f->d->arena, f->err);
+	if (rc == 0)
+		rc = json_members_init(&now, after, f->d->arena, f->err);
+	if (rc == 0)
+		rc = json_members_init(&last, newest, f->d->arena, f->err);
+	/* Both lists are in order: the one whose name comes first goes on, or both. */
+	while (rc == 0 && (i < old.count || k < now.count)) {
+		int c = i == old.count ? 1 : k == now.count ? -1 : str_compare(old.items[i].name, now.items[k].name);
+		struct str name = c <= 0 ? old.items[i].name : now.items[k].name;
+		struct json was = c <= 0 ? old.items[i++].value : JSON_ABSENT;
+		struct json is = c >= 0 ? now.items[k++].value : JSON_ABSENT;
 		json_pointer_add(&f->pointer, name);
-		int rc = compare(f, json_get(before, name.p), now, json_get(newest, name.p));
-		if (rc < 0)
-			return rc;
+		rc = compare(f, was, is, json_members_get(&last, name));
 		f->pointer.len = len;
 	}
-	return 0;
+	return rc;
 }
 
 static int compare(struct diff *f, struct json before, struct json after, struct json newest)
@@ -100,8 +100,7 @@ static int compare(struct diff *f, struct json before, struct json after, struct
 		put_change(f, before, after, newest);
 		return 0;
 	}
-	int rc = compare_members(f, before, after, newest, false);
-	return rc < 0 ? rc : compare_members(f, before, after, newest, true);
+	return compare_members(f, before, after, newest);
 }
 
 static void compare_pools(struct diff *f)
@@ -125,9 +124,7 @@ int settings_diff_write(struct json_writer *w, const struct settings_diff *d, st
 	buf_init(&f.pointer, 4 * HTTP_JSON_BODY_BYTES);
 	jw_array(w);
 	/* The members of the document, not the document: it may be empty, or absent. */
-	int rc = compare_members(&f, d->before, d->after, d->newest, false);
-	if (rc == 0)
-		rc = compare_members(&f, d->before, d->after, d->newest, true);
+	int rc = compare_members(&f, d->before, d->after, d->newest);
 	if (rc == 0)
 		rc = buf_check(&f.pointer, "JSON pointer", e);
 	compare_pools(&f);

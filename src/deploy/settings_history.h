@@ -49,7 +49,7 @@ struct settings_diff {
 	struct arena *arena;
 };
 /* Writes an array of {"path":JSON pointer,"change":"added"|"changed"|"removed","secret":true?,"old"?,"new"?}: one for each
- * value that is no object, in the order of `after`, then what went. A secret has neither old nor new; one that was sealed
+ * value that is no object, by their names. A secret has neither old nor new; one that was sealed
  * anew with the same value has not changed. */
 int settings_diff_write(struct json_writer *w, const struct settings_diff *d, struct err *e);
 

@@ -3,6 +3,7 @@
  * seals, and writes the canonical document.
  */
 #include "base/encode.h"
+#include "base/json_members.h"
 #include "base/limits.h"
 #include "deploy/settings_reader.h"
 
@@ -212,8 +213,14 @@ static int read_variables(struct reader *r, struct json v, struct json stored)
 	if (json_count(v) > VARIABLES_MAX)
 		return settings_refuse(r, "has too many variables");
 	size_t len = r->pointer.len;
+	struct json_members members, kept;
 	struct json_iter it;
 	struct json key, value;
+	int rc = json_members_init(&members, v, r->arena, r->err);
+	if (rc == 0)
+		rc = json_members_init(&kept, stored, r->arena, r->err);
+	if (rc < 0)
+		return rc;
 	jw_object(&r->w);
 	json_iter_init(&it, v);
 	while (json_next(&it, &key, &value)) {
@@ -223,13 +230,13 @@ static int read_variables(struct reader *r, struct json v, struct json stored)
 		json_pointer_add(&r->pointer, name);
 		if (!is_variable_name(name))
 			return settings_refuse(r, "is not a name for an environment variable");
-		if (json_get(v, name.p).p == value.p) { /* of repeated names the last one counts */
+		if (json_members_get(&members, name).p == value.p) { /* of repeated names the last one counts */
 			jw_key_str(&r->w, name);
-			int rc = 0;
+			rc = 0;
 			if (json_is_null(value))
 				jw_null(&r->w);
 			else
-				rc = read_secret(r, &variable, value, json_get(stored, name.p));
+				rc = read_secret(r, &variable, value, json_members_get(&kept, name));
 			if (rc < 0)
 				return rc;
 		}
@@ -355,8 +362,12 @@ static int read_object(struct reader *r, const struct setting *table, struct jso
 	if (json_type(v) != JSON_OBJECT)
 		return settings_refuse(r, "must be an object");
 	size_t len = r->pointer.len;
+	struct json_members members;
 	struct json_iter it;
 	struct json key, value;
+	int rc = json_members_init(&members, v, r->arena, r->err);
+	if (rc < 0)
+		return rc;
 	jw_object(&r->w);
 	json_iter_init(&it, v);
 	while (json_next(&it, &key, &value)) {
@@ -368,14 +379,15 @@ static int read_object(struct reader *r, const struct setting *table, struct jso
 		if (!row) {
 			if (r->ignored)
 				ignored_fields_add(r->ignored, buf_str(&r->pointer).p);
-		} else if (json_get(v, row->name).p == value.p && !(row->canonical && json_get(v, row->canonical).p)) {
-			int rc = read_member(r, row, value, stored);
+		} else if (json_members_get(&members, name).p == value.p &&
+			   !(row->canonical && json_members_get(&members, str_of(row->canonical)).p)) {
+			rc = read_member(r, row, value, stored);
 			if (rc < 0)
 				return rc;
 		}
 		leave(r, len);
 	}
-	int rc = settings_settle(r, table, v);
+	rc = settings_settle(r, table, v);
 	jw_object_end(&r->w);
 	return rc;
 }

@@ -136,3 +136,17 @@ def test_settings_go_with_their_stack(api, path, stack):
 def test_encrypt_for_older_clients(api, path):
     answer = api.post(path + "/encrypt", data=b'"plain text of an old client"')
     assert answer["ciphertext"] and "plain text" not in str(answer)
+
+
+@pytest.mark.parametrize("text", [
+    "{" + ",".join(['"tag":"a"'] * 90_000) + "}",
+    "{" + ",".join(f'"u{n}":1' for n in range(90_000)) + "}",
+    '{"operationContext":{"environmentVariables":{' + ",".join(f'"V{n:04}":{{"secret":"{"x" * 600}"}}' for n in range(1000)) + "}}}",
+], ids=["one name again and again", "names that nobody knows", "as many variables as there may be"])
+def test_a_document_with_many_members_takes_no_time(api, path, text):
+    """Once each member was looked up from the document's beginning: a megabyte of them took minutes."""
+    for method in ("PUT", "POST", "POST"):
+        assert api.call(method, path, data=text.encode(), timeout=20).status_code == 200
+    api.call("GET", path + "/history?pageSize=100", timeout=20)
+    api.call("GET", path + "/history/1", timeout=20)
+    assert api.call("POST", path[:path.rindex("/")], data=b'{"operation":"preview",' + text.encode()[1:], timeout=20).status_code in (202, 400)
