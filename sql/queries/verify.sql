@@ -41,6 +41,11 @@ ORDER BY update_id, sequence LIMIT COALESCE(:n, 0);
 SELECT update_id, id, body FROM event_batches WHERE (update_id, id) > (:after, :after_id)
 ORDER BY update_id, id LIMIT COALESCE(:n, 0);
 
+-- name: verify_drift :many
+-- in: after text, n int
+-- out: id text, resources blob
+SELECT id, resources FROM drift_runs WHERE resources IS NOT NULL AND id > :after ORDER BY id LIMIT COALESCE(:n, 0);
+
 -- name: verify_open :many
 -- in: after text, n int
 -- out: id text, stack_id text, journal_version int, saved_sequence int, base_checkpoint_id text?, checkpoint_id text?

@@ -81,6 +81,7 @@ int server_verify(struct app *app, struct json_writer *j, int64_t *ret_problems,
 	jw_kv_int(j, "states", v.states);
 	jw_kv_int(j, "journals", v.journals);
 	jw_kv_int(j, "events", v.events);
+	jw_kv_int(j, "driftRuns", v.drift);
 	jw_kv_int(j, "settings", v.settings);
 	jw_kv_int(j, "logs", v.logs);
 	jw_kv_int(j, "cacheEntries", v.cache_entries);

@@ -35,6 +35,7 @@ struct page {
 	struct verify_batches_row *journals;
 	struct verify_deltas_row *deltas;
 	struct verify_events_row *events;
+	struct verify_drift_row *drift;
 	struct verify_open_row *open;
 };
 
@@ -51,6 +52,7 @@ PAGE_FN(states, states)
 PAGE_FN(journals, batches, .after_id = p->p.at.second)
 PAGE_FN(deltas, deltas, .after_number = p->p.at.line)
 PAGE_FN(events, events, .after_id = p->p.at.second)
+PAGE_FN(drift, drift)
 PAGE_FN(open, open)
 
 int verify_walk(struct app *app, struct verify *v, db_fn fn, verify_row_fn row, struct verify_page *page, struct err *e)
@@ -196,6 +198,17 @@ static void event_row(struct app *app, struct verify *v, struct verify_page *pag
 	verify_at(&page->at, b->update_id, b->id);
 }
 
+static void drift_row(struct app *app, struct verify *v, struct verify_page *page, size_t i)
+{
+	struct page *p = (struct page *)page;
+	const struct verify_drift_row *d = &p->drift[i];
+	struct err e = { 0 };
+	v->drift++;
+	if (check_document(d->resources, &e) < 0)
+		verify_problem(v, "drift run %s: its resources: %s", d->id, e.message);
+	verify_at(&page->at, d->id, "");
+}
+
 struct still {
 	struct arena *a;
 	const char *id;
@@ -244,7 +257,7 @@ int state_verify(struct app *app, struct verify *v, struct err *e)
 	} tables[] = {
 		{ orgs_fn, org_row },	      { stacks_fn, stack_row }, { states_fn, state_row },
 		{ journals_fn, journal_row }, { deltas_fn, delta_row }, { events_fn, event_row },
-		{ open_fn, open_row },
+		{ drift_fn, drift_row },      { open_fn, open_row },
 	};
 	struct page page = { 0 };
 	int rc = 0;

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import where
 
+import test_drift_runs as drift_runs
 from test_state import SECRETS, apply, begin, created, journal, names, resource
 from test_versions import state
 
@@ -23,6 +24,9 @@ def site(own, stack):
     path = api.create_stack(stack)
     apply(api, path, resource(path, "small", 1))
     api.post(f"{path}/import", state(resource(path, "large", random.Random(4).randbytes(300_000).hex())))
+    preview, lease = drift_runs.begin(api, path)
+    drift_runs.send(lease, preview, drift_runs.change(0, old={"a": 1}, new={"a": 2}))
+    drift_runs.finish(lease, preview)
     api.settings(stack, {"sourceContext": {"git": {"repoUrl": "https://example.invalid/x.git"}}, "operationContext": {"environmentVariables": {"K": {"secret": "hidden"}}}})
     api.post(f"{path}/deployments/pause")
     api.deploy(stack, "preview")
@@ -210,7 +214,7 @@ def test_nothing_is_wrong(site):
     done = admin(data(server), "verify")
     assert done.stdout == "" and "2 organizations, 1 stacks, 2 states, 2 journals" in done.stderr and "0 problems" in done.stderr
     looked = json.loads(admin(data(server), "verify", "--json").stdout)
-    assert looked["problems"] == [] and looked["looked"]["settings"] == 3
+    assert looked["problems"] == [] and looked["looked"]["settings"] == 3 and looked["looked"]["driftRuns"] == 1
 
 
 DAMAGES = {
@@ -226,6 +230,7 @@ DAMAGES = {
     "organization key": (lambda d, c: c.execute("UPDATE orgs SET data_key = x'00' WHERE name = 'acme'"), "organization acme"),
     "journal": (lambda d, c: c.execute("UPDATE journal_batches SET body = x'1f8b'"), "journal"),
     "events": (lambda d, c: c.execute("UPDATE event_batches SET body = x'1f8b'"), "events"),
+    "drift": (lambda d, c: flip(c, "drift_runs", "resources"), "drift run"),
     "settings": (lambda d, c: c.execute("UPDATE deployment_settings SET document = '{'"), "deployment settings"),
     "sealed setting": (lambda d, c: c.execute("UPDATE deployments SET settings = '{\"x\":{\"$sealed\":\"AAAA\"}}'"), "settings of deployment"),
 }
