@@ -199,3 +199,31 @@ def test_two_addresses_of_one_server(dev, tmp_path, stack, repo, project):
     dev.api().run(stack, "update", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}})
     assert user.outputs("--show-secrets")["hidden"] == "hunter2-of-two"
     user.up("--skip-preview")
+
+
+@pytest.mark.parametrize("what", ["the runner dies", "the deployment is cancelled", "the update is cancelled"])
+def test_whoever_follows_hears_how_it_ended(own, repo, project, stack, tmp_path, what):
+    """`up --remote` decides by the summary event of the update: without one it would end with 0."""
+    import os
+    import signal
+    from helpers import where
+    from helpers.pulumi import Pulumi
+    server = own("--isolation", "process")
+    api, started = server.api(), tmp_path / "started"
+    repo.commit(programs.slow(project, 60 if what == "the runner dies" else 6, started))
+    api.create_stack(stack)
+    cli = Pulumi(tmp_path, server.url, server.token)
+    following = cli.start("up", "--remote", repo.url, "--remote-git-branch", "main", "--remote-pre-run-command", f"ln -s {where.node_sdk()}/node_modules node_modules",
+                          "--remote-skip-install-dependencies", "--stack", stack, "--yes", "--skip-preview", env={"PULUMI_EXPERIMENTAL": "true"})
+    wait_until(started.exists, 90, "the slow resource", interval=0.2)
+    if what == "the runner dies":
+        for pid in server.descendants():
+            os.kill(pid, signal.SIGKILL)  # `dev` starts an agent anew, which knows that its former life is over
+    elif what == "the deployment is cancelled":
+        api.ok("POST", f"{path_of(stack)}/deployments/{api.deployment(stack, 1)['id']}/cancel")
+    else:
+        api.ok("POST", f"{path_of(stack)}/update/{api.get(path_of(stack))['activeUpdate']}/cancel")
+    out, err = following.communicate(timeout=120)
+    assert following.returncode != 0, out + err
+    assert {"the runner dies": "the deployment ended before the update did", "the update is cancelled": "the update was cancelled"}.get(what, "") in out, out
+    assert api.wait_status(stack, api.deployment(stack, 1)["id"])["status"] == "failed"
