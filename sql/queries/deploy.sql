@@ -170,6 +170,11 @@ FROM deployment_rows WHERE id = :id;
 SELECT id FROM deployments
 WHERE requested_by = :user_id AND status IN ('not-started', 'accepted', 'running') ORDER BY id;
 
+-- name: deployment_stack :one
+-- in: id text
+-- out: stack_id text
+SELECT stack_id FROM deployments WHERE id = :id;
+
 -- name: deployment_org_token :one
 -- Of a token that asked for it; it may be gone.
 -- in: id text

@@ -21,6 +21,7 @@ struct execution {
 	int frame_fd, said_fd, control_fd;
 	struct buf said; /* standard error of the executor, or of what should have started it */
 	bool asked;	 /* the cancel was sent */
+	int tick_ms;	 /* until lines_tick() wants to be called again */
 	bool ok;
 	struct err why;
 };
@@ -128,6 +129,19 @@ static void ask_to_stop(struct execution *x)
 }
 
 /* 1: go on, 0: the stream has ended. */
+static int read_frames(struct execution *x, const struct frame_handler *h, struct err *e)
+{
+	char chunk[64 * KIB];
+	ssize_t n = read(x->frame_fd, chunk, sizeof(chunk));
+	if (n < 0 && errno != EINTR)
+		return err_errno(e, "cannot read from the executor");
+	if (n == 0)
+		return 0;
+	int r = n > 0 ? frames_feed(&x->frames, (struct str){ chunk, (size_t)n }, h, e) : 0;
+	return r < 0 ? r : 1;
+}
+
+/* 1: go on, 0: the stream has ended. */
 static int turn(struct execution *x, const struct frame_handler *h, struct err *e)
 {
 	struct job *j = x->job;
@@ -135,8 +149,7 @@ static int turn(struct execution *x, const struct frame_handler *h, struct err *
 	struct pollfd watch[] = { { .fd = full ? -1 : x->frame_fd, .events = POLLIN },
 				  { .fd = x->said_fd, .events = POLLIN },
 				  { .fd = j->wake_fd, .events = POLLIN } };
-	int tick = j->step_open ? lines_tick(&j->lines) : -1;
-	poll(watch, ARRAY_SIZE(watch), tick >= 0 && tick < 500 ? tick : 500);
+	poll(watch, ARRAY_SIZE(watch), x->tick_ms >= 0 && x->tick_ms < 500 ? x->tick_ms : 500);
 	if (watch[2].revents) {
 		uint64_t ignored;
 		if (read(j->wake_fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
@@ -149,19 +162,10 @@ static int turn(struct execution *x, const struct frame_handler *h, struct err *
 		return err_set(e, ERR_CANCELLED, "killed");
 	if (stop != JOB_RUNS)
 		ask_to_stop(x);
-	if (watch[0].revents) {
-		char chunk[64 * KIB];
-		ssize_t n = read(x->frame_fd, chunk, sizeof(chunk));
-		if (n < 0 && errno != EINTR)
-			return err_errno(e, "cannot read from the executor");
-		if (n == 0)
-			return 0;
-		if (n > 0) {
-			int r = frames_feed(&x->frames, (struct str){ chunk, (size_t)n }, h, e);
-			return r < 0 ? r : 1;
-		}
-	}
-	return 1;
+	int r = watch[0].revents ? read_frames(x, h, e) : 1;
+	/* Only now, and not while we ourselves do not read: a line stands still when there was nothing more to read. */
+	x->tick_ms = r > 0 && j->step_open && !full ? lines_tick(&j->lines) : -1;
+	return r;
 }
 
 /* The stream has ended without its last frame: what is known of the reason. */
@@ -204,7 +208,9 @@ static int run(struct execution *x, struct err *e)
 
 int job_execute(struct job *j, struct err *e)
 {
-	struct execution x = { .job = j, .process = PROCESS_NONE, .frame_fd = -1, .said_fd = -1, .control_fd = -1 };
+	struct execution x = {
+		.job = j, .process = PROCESS_NONE, .frame_fd = -1, .said_fd = -1, .control_fd = -1, .tick_ms = -1
+	};
 	frames_init(&x.frames);
 	buf_init(&x.said, SAID_MAX_BYTES);
 	int r = run(&x, e);

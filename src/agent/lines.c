@@ -4,7 +4,11 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 
+#define UTF8_LENGTH_MAX 4
+/* An incomplete line that stands still (a prompt). */
 #define QUIET_US US_PER_S
+/* One that is drawn anew over and over (a progress bar): so often at most it is shown how far it is. */
+#define REDRAWN_US (2 * US_PER_S)
 
 void lines_init(struct lines *l, const struct mask_set *set, void (*line)(void *arg, struct str line), void *arg)
 {
@@ -79,7 +83,8 @@ static void give_whole(struct lines *l, size_t searched)
 		give(l, p + at, end - at);
 		at = end;
 	}
-	while (l->text.len - at > LOG_LINE_BYTES) {
+	/* Where the cut is to be must be known: the character there has to be whole. */
+	while (l->text.len - at >= LOG_LINE_BYTES + UTF8_LENGTH_MAX) {
 		size_t piece = cut(p + at, l->text.len - at);
 		give(l, p + at, piece);
 		at += piece;
@@ -87,16 +92,32 @@ static void give_whole(struct lines *l, size_t searched)
 	buf_consume(&l->text, at);
 }
 
-static void drop_nul(struct buf *b, size_t from)
+/* NUL bytes are dropped before secrets are looked for: text of two bytes a letter has one between any two of its letters. */
+static bool feed_mask(struct lines *l, struct str bytes)
 {
-	char *to = b->len > from ? memchr(b->data + from, '\0', b->len - from) : NULL;
-	if (!to)
-		return;
-	for (char *p = to; p < b->data + b->len; p++) {
-		if (*p)
-			*to++ = *p;
+	while (bytes.n) {
+		const char *nul = memchr(bytes.p, '\0', bytes.n);
+		size_t n = nul ? (size_t)(nul - bytes.p) : bytes.n;
+		if (!mask_stream_feed(&l->mask, (struct str){ bytes.p, n }, &l->text))
+			return false;
+		n += nul != NULL;
+		bytes.p += n;
+		bytes.n -= n;
 	}
-	b->len = (size_t)(to - b->data);
+	return true;
+}
+
+/* Bytes at the end that begin a character and do not end it. */
+static size_t incomplete_tail(const char *p, size_t n)
+{
+	for (size_t back = 1; back <= 3 && back <= n; back++) {
+		unsigned char c = (unsigned char)p[n - back];
+		if ((c & 0xC0) == 0x80)
+			continue;
+		size_t whole = c >= 0xF5 ? 1 : c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : c >= 0xC2 ? 2 : 1;
+		return whole > back ? back : 0;
+	}
+	return 0;
 }
 
 void lines_feed(struct lines *l, struct str bytes)
@@ -106,28 +127,45 @@ void lines_feed(struct lines *l, struct str bytes)
 	while (bytes.n) {
 		size_t take = bytes.n < 256 * KIB ? bytes.n : 256 * KIB;
 		size_t before = l->text.len;
-		if (!mask_stream_feed(&l->mask, (struct str){ bytes.p, take }, &l->text)) {
+		if (!feed_mask(l, (struct str){ bytes.p, take })) {
 			l->failed = true;
 			return;
 		}
-		drop_nul(&l->text, before);
 		give_whole(l, before);
 		bytes.p += take;
 		bytes.n -= take;
 	}
 	l->since_us = clock_mono_us();
+	if (l->text.len == 0)
+		l->shown_us = l->since_us;
+}
+
+/* Gives on the first n bytes of the incomplete line. */
+static void give_part(struct lines *l, size_t n)
+{
+	give(l, l->text.data, n);
+	buf_consume(&l->text, n);
+	l->shown_us = clock_mono_us();
 }
 
 int lines_tick(struct lines *l)
 {
-	if (l->text.len == 0)
+	size_t n = l->text.len - incomplete_tail(l->text.data, l->text.len);
+	if (n == 0)
 		return -1;
-	int64_t left = l->since_us + QUIET_US - clock_mono_us();
-	if (left > 0)
-		return (int)(left / US_PER_MS) + 1;
-	give(l, l->text.data, l->text.len);
-	buf_reset(&l->text);
-	return -1;
+	int64_t now = clock_mono_us(), quiet = l->since_us + QUIET_US - now, redrawn = l->shown_us + REDRAWN_US - now;
+	if (quiet <= 0) {
+		give_part(l, n);
+		return -1;
+	}
+	if (redrawn <= 0) {
+		/* Up to where it began to be drawn for the last time. (One at the very end may be half of a line break.) */
+		const char *cr = memrchr(l->text.data, '\r', n - 1);
+		l->shown_us = now;
+		if (cr)
+			give_part(l, (size_t)(cr - l->text.data) + 1);
+	}
+	return (int)(quiet / US_PER_MS) + 1;
 }
 
 void lines_own(struct lines *l, struct str line)
@@ -136,7 +174,6 @@ void lines_own(struct lines *l, struct str line)
 		size_t before = l->text.len;
 		if (!l->failed && !mask_stream_end(&l->mask, &l->text))
 			l->failed = true;
-		drop_nul(&l->text, before);
 		buf_addc(&l->text, '\n');
 		give_whole(l, before);
 	}
@@ -148,7 +185,6 @@ void lines_end(struct lines *l)
 	size_t before = l->text.len;
 	if (!l->failed && !mask_stream_end(&l->mask, &l->text))
 		l->failed = true;
-	drop_nul(&l->text, before);
 	give_whole(l, before);
 	give(l, l->text.data, l->text.len);
 	buf_reset(&l->text);

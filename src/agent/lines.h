@@ -11,8 +11,9 @@
 
 struct lines {
 	struct mask_stream mask;
-	struct buf text;  /* masked, not given on yet */
-	int64_t since_us; /* monotonic: when the incomplete line last grew */
+	struct buf text; /* masked, not given on yet */
+	/* Monotonic: when the incomplete line last grew, and when something of it was given on last (or it began). */
+	int64_t since_us, shown_us;
 	void (*line)(void *arg, struct str line);
 	void *arg;
 	bool failed; /* out of memory: output is lost from here on */
@@ -23,8 +24,9 @@ void lines_done(struct lines *l);
 void lines_feed(struct lines *l, struct str bytes);
 /* A line of our own (with its break): ends an incomplete line of the program first. */
 void lines_own(struct lines *l, struct str line);
-/* Gives on an incomplete line that has not grown for a second (a prompt, a progress bar). Returns the milliseconds
- * until it wants to be called again, -1 if nothing waits. */
+/* Gives on an incomplete line that has not grown for a second (a prompt), and, every two seconds, what is behind a line
+ * that goes back to its beginning by CR again and again (a progress bar). No character is cut. Returns the milliseconds until
+ * it wants to be called again, -1 if nothing waits. */
 int lines_tick(struct lines *l);
 /* The step has ended: everything that is left. */
 void lines_end(struct lines *l);

@@ -46,6 +46,8 @@ bool json_is_true(struct json v);
 bool json_int64(struct json v, int64_t *ret);
 /* Unescaped text, NUL-terminated copy in the arena (the result may hold NUL bytes; n tells). */
 bool json_string(struct json v, struct arena *a, struct str *ret);
+/* Appends the unescaped text; false also when `out` is full. */
+bool json_string_add(struct json v, struct buf *out);
 /* As json_string for text without NUL bytes; NULL if v is no string, or holds a NUL, or on out of memory. */
 const char *json_cstr(struct json v, struct arena *a);
 /* Compares the unescaped string value with z without allocating. */

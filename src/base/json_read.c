@@ -90,35 +90,46 @@ static uint32_t read_escape(const char **p, const char *end)
 	return 0xFFFD;
 }
 
+/* `to` has room for s.n bytes: no escape is shorter than what it stands for. Returns behind the last one written. */
+static char *unescape(struct str s, char *to)
+{
+	const char *p = s.p, *end = s.p + s.n;
+	while (p < end) {
+		const char *next = memchr(p, '\\', (size_t)(end - p));
+		size_t n = (size_t)((next ? next : end) - p);
+		memcpy(to, p, n);
+		to += n;
+		p += n;
+		if (next)
+			to += utf8_put(to, read_escape(&p, end));
+	}
+	return to;
+}
+
 bool json_string(struct json v, struct arena *a, struct str *ret)
 {
 	if (json_type(v) != JSON_STRING)
 		return false;
 	struct str s = inner(v);
-	char *out = arena_strndup(a, s.p, s.n);
+	char *out = arena_bytes(a, s.n + 1);
 	if (!out)
 		return false;
-	const char *p = s.n ? memchr(s.p, '\\', s.n) : NULL;
-	if (!p) {
-		*ret = (struct str){ out, s.n };
-		return true;
-	}
-	/* No escape is shorter than what it stands for. */
-	const char *end = s.p + s.n;
-	char *o = out + (p - s.p);
-	while (p < end) {
-		if (*p == '\\') {
-			o += utf8_put(o, read_escape(&p, end));
-			continue;
-		}
-		const char *next = memchr(p, '\\', (size_t)(end - p));
-		size_t n = (size_t)((next ? next : end) - p);
-		memcpy(o, p, n);
-		o += n;
-		p += n;
-	}
-	*o = '\0';
-	*ret = (struct str){ out, (size_t)(o - out) };
+	char *end = unescape(s, out);
+	*end = '\0';
+	*ret = (struct str){ out, (size_t)(end - out) };
+	return true;
+}
+
+bool json_string_add(struct json v, struct buf *out)
+{
+	if (json_type(v) != JSON_STRING)
+		return false;
+	struct str s = inner(v);
+	if (!buf_reserve(out, s.n))
+		return false;
+	char *end = unescape(s, out->data + out->len);
+	out->len = (size_t)(end - out->data);
+	*end = '\0';
 	return true;
 }
 

@@ -265,3 +265,21 @@ bool mask_text(const struct mask_set *s, struct str text, struct buf *out)
 	mask_stream_done(&m);
 	return ok;
 }
+
+bool mask_finds(const struct mask_set *s, struct str text)
+{
+	const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
+	int32_t state = 0;
+	while (p < end) {
+		if (state == 0) {
+			while (p < end && !s->root[*p])
+				p++;
+			if (p == end)
+				break;
+		}
+		state = step(s, state, *p++);
+		if (s->nodes[state].match)
+			return true;
+	}
+	return false;
+}

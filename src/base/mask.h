@@ -51,6 +51,9 @@ bool mask_stream_feed(struct mask_stream *m, struct str bytes, struct buf *out);
 /* Nothing more comes: the rest. The stream starts anew. */
 bool mask_stream_end(struct mask_stream *m, struct buf *out);
 
+/* Whether anything in the text would be replaced. */
+bool mask_finds(const struct mask_set *s, struct str text);
+
 /* One text at once. */
 bool mask_text(const struct mask_set *s, struct str text, struct buf *out);
 

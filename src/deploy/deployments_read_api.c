@@ -252,7 +252,7 @@ static int one_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-static int load_one(struct request *r, const char *name, struct one *o, struct err *e)
+static int read_one(struct request *r, const char *name, db_fn fn, struct one *o, struct err *e)
 {
 	const char *text = request_param(r, name);
 	*o = (struct one){ .arena = r->arena, .stack_id = request_access(r)->stack_id };
@@ -260,18 +260,44 @@ static int load_one(struct request *r, const char *name, struct one *o, struct e
 		o->id = text;
 	else if (!o->stack_id || !str_to_int64(str_of(text), &o->version) || o->version < 1)
 		return err_set(e, ERR_NOT_FOUND, "deployment '%s'", text);
-	int rc = db_read(app_of(r)->db, one_fn, o, e);
+	int rc = db_read(app_of(r)->db, fn, o, e);
 	if (rc == 0 && !o->found)
 		return err_set(e, ERR_NOT_FOUND, "deployment '%s'", text);
 	return rc;
 }
 
+static int load_one(struct request *r, const char *name, struct one *o, struct err *e)
+{
+	return read_one(r, name, one_fn, o, e);
+}
+
+/* Only which one it is: followers of logs ask often. */
+static int find_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct one *o = arg;
+	struct deployment_stack_in in = { .id = o->id };
+	struct deployment_stack_row row;
+	struct deployment_by_version_in by_version = { .stack_id = o->stack_id, .version = o->version };
+	struct deployment_by_version_row found;
+	int rc;
+	if (o->id) {
+		rc = q_deployment_stack(c, o->arena, &in, &row, e);
+		o->found = rc > 0 && (!o->stack_id || streq(row.stack_id, o->stack_id));
+		return rc < 0 ? rc : 0;
+	}
+	rc = q_deployment_by_version(c, o->arena, &by_version, &found, e);
+	o->found = rc > 0;
+	if (rc > 0)
+		o->id = found.id;
+	return rc < 0 ? rc : 0;
+}
+
 int deploy_find(struct request *r, const char **ret_id, struct err *e)
 {
 	struct one o;
-	int rc = load_one(r, "deploymentId", &o, e);
+	int rc = read_one(r, "deploymentId", find_fn, &o, e);
 	if (rc == 0)
-		*ret_id = o.shown.d.id;
+		*ret_id = o.id;
 	return rc;
 }
 

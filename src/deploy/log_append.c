@@ -3,11 +3,10 @@
 #include "base/clock.h"
 #include "base/compress.h"
 #include "base/limits.h"
-#include "base/mask.h"
 #include "deploy/job.h"
 #include "deploy/log_follow.h"
+#include "deploy/log_lines.h"
 #include "deploy/log_store.h"
-#include "deploy/mask_tokens.h"
 #include "deploy/secrets.h"
 
 /* Logs are read seldom and written live: speed before size. */
@@ -17,11 +16,6 @@
 /* Two answers of one runner crossed each other this often: something is broken. */
 #define APPEND_TRIES 5
 
-struct line {
-	struct json t;
-	struct json text;
-};
-
 struct append {
 	struct app *app;
 	struct arena *arena;
@@ -29,34 +23,13 @@ struct append {
 	int64_t attempt;
 	int64_t step;
 	int64_t offset;
-	struct line *lines;
-	size_t count;
+	struct log_lines lines;
 	int64_t first;	 /* line_count of the step as last seen */
 	struct str body; /* chunk from `first` on; absent: nothing new */
 	int64_t now_us;
 	bool moved; /* line_count is another one by now */
 	struct deployment_get_row d;
 };
-
-static int read_lines(struct append *p, struct json lines, struct err *e)
-{
-	if (json_type(lines) != JSON_ARRAY)
-		return err_set(e, ERR_BAD_REQUEST, "/lines: must be an array");
-	p->lines = arena_array(p->arena, json_count(lines), sizeof(*p->lines));
-	if (!p->lines)
-		return err_nomem(e);
-	struct json item;
-	json_foreach(item, lines) {
-		struct line l = { json_get(item, "t"), json_get(item, "l") };
-		int64_t t;
-		if (!json_int64(l.t, &t))
-			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/t: must be a whole number", p->count);
-		if (json_type(l.text) != JSON_STRING)
-			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/l: must be a string", p->count);
-		p->lines[p->count++] = l;
-	}
-	return 0;
-}
 
 static int look(struct db_conn *c, struct append *p, struct err *e)
 {
@@ -89,7 +62,7 @@ static int append_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc < 0 || p->moved)
 		return rc;
 	if (p->body.p) {
-		int64_t next = p->offset + (int64_t)p->count;
+		int64_t next = p->offset + (int64_t)p->lines.count;
 		struct log_advance_in advance = {
 			.deployment_id = p->id, .step = p->step, .first_line = p->first, .next_line = next
 		};
@@ -128,50 +101,18 @@ static int make_mask(struct append *p, struct mask_set **ret, struct err *e)
 	return rc < 0 ? rc : mask_set_build(*ret, e);
 }
 
-/* Makes the chunk's text out of the lines from p->first on. Escapes could hide a secret from the search, so it looks at
- * the plain text. */
-static int write_lines(struct append *p, const struct mask_set *mask, struct buf *out, struct err *e)
-{
-	_cleanup_buf_ struct buf masked, text;
-	buf_init(&masked, CHUNK_TEXT_BYTES);
-	buf_init(&text, CHUNK_TEXT_BYTES);
-	struct json_writer w;
-	jw_init(&w, out);
-	jw_array(&w);
-	for (size_t i = (size_t)(p->first - p->offset); i < p->count; i++) {
-		struct str line;
-		if (!json_string(p->lines[i].text, p->arena, &line))
-			return err_nomem(e);
-		if (line.n > LOG_LINE_BYTES)
-			return err_set(e, ERR_BAD_REQUEST, "/lines/%zu/l: is longer than %zu bytes", i, LOG_LINE_BYTES);
-		buf_reset(&masked);
-		buf_reset(&text);
-		if (mask && !mask_text(mask, line, &masked))
-			return err_nomem(e);
-		mask_tokens(mask ? buf_str(&masked) : line, &text);
-		int rc = buf_check(&text, "log line", e);
-		if (rc < 0)
-			return rc;
-		jw_object(&w);
-		jw_kv_raw(&w, "t", p->lines[i].t);
-		jw_kv_str(&w, "l", buf_str(&text));
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	return buf_check(out, "log chunk", e);
-}
-
 static int make_body(struct append *p, const struct mask_set *mask, struct buf *compressed, struct err *e)
 {
 	_cleanup_buf_ struct buf text;
+	struct str chunk;
 	buf_init(&text, CHUNK_TEXT_BYTES);
 	buf_reset(compressed);
 	p->body = STR_NULL;
-	if (p->first - p->offset >= (int64_t)p->count)
+	if (p->first - p->offset >= (int64_t)p->lines.count)
 		return 0;
-	int rc = write_lines(p, mask, &text, e);
+	int rc = log_lines_write(&p->lines, (size_t)(p->first - p->offset), mask, &text, &chunk, e);
 	if (rc == 0)
-		rc = zstd_compress(buf_str(&text), CHUNK_ZSTD_LEVEL, compressed, e);
+		rc = zstd_compress(chunk, CHUNK_ZSTD_LEVEL, compressed, e);
 	if (rc == 0)
 		p->body = buf_str(compressed);
 	return rc;
@@ -190,7 +131,7 @@ int log_append(struct app *app, struct arena *a, const char *deployment_id, int6
 	_cleanup_buf_ struct buf compressed;
 	buf_init(&compressed, CHUNK_TEXT_BYTES);
 	_cleanup_mask_set_ struct mask_set *mask = NULL;
-	int rc = read_lines(&p, lines, e);
+	int rc = log_lines_read(lines, &p.lines, e);
 	if (rc == 0)
 		rc = db_read(app->db, look_fn, &p, e);
 	if (rc == 0)
@@ -200,7 +141,7 @@ int log_append(struct app *app, struct arena *a, const char *deployment_id, int6
 		if (rc == 0)
 			rc = db_write(app->db, append_fn, &p, e);
 		if (rc == 0 && !p.moved) {
-			int64_t next = offset + (int64_t)p.count;
+			int64_t next = offset + (int64_t)p.lines.count;
 			if (p.body.p)
 				log_changed(app, a, deployment_id);
 			*ret_next = p.first > next ? p.first : next;

@@ -61,6 +61,9 @@ static int begin(struct request *r, struct response *w, struct err *e)
 	struct log_place place;
 	struct log_page page;
 	int64_t heartbeat_s;
+	/* The request's memory stays as long as the stream does. */
+	_cleanup_arena_ struct arena scratch;
+	arena_init(&scratch, 0);
 	int rc = deploy_find(r, &id, e);
 	if (rc == 0 && last && streq(last, LOG_EVENT_END)) {
 		response_empty(w, 204); /* the one answer after which a browser does not come again */
@@ -72,7 +75,7 @@ static int begin(struct request *r, struct response *w, struct err *e)
 		rc = find_place(r, id, &place, e);
 	/* A place that is none is refused now: later there is no status to say it with. */
 	if (rc == 0)
-		rc = log_read_stream(app_of(r), r->arena, id, place, 1, 1, &page, e);
+		rc = log_read_stream(app_of(r), &scratch, id, place, 1, 1, &page, e);
 	if (rc < 0)
 		return rc;
 	struct follow *f = request_stream_state(r, sizeof(*f), leave);

@@ -3,7 +3,6 @@
 #include "base/mask.h"
 
 /* crypto.h: every prefix begins so, and as many characters follow. */
-#define TOKEN_TEXT "pul-"
 #define TOKEN_RANDOM_CHARS 40
 #define TOKEN_KIND_MAX_CHARS 8
 

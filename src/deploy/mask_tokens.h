@@ -8,6 +8,9 @@
 
 #include "base/str.h"
 
+/* What every token of ours begins with. */
+#define TOKEN_TEXT "pul-"
+
 /* Appends the text to `out`, each token of ours replaced by MASK_TEXT. */
 void mask_tokens(struct str text, struct buf *out);
 

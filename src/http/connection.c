@@ -276,6 +276,9 @@ static enum MHD_Result read_body(struct exchange *x)
 {
 	bool wanted = !x->refusal && exchange_body_limit(x) > 0;
 	x->phase = wanted ? PHASE_BODY : PHASE_DRAIN;
+	/* Grown step by step it would be copied each time. (Who was not asked yet who he is gets nothing for a promise.) */
+	if (wanted && x->authorized && x->content_length <= HTTP_SPOOL_MEMORY_BYTES)
+		buf_reserve(&x->spool.memory, (size_t)x->content_length);
 	return MHD_YES;
 }
 

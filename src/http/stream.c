@@ -11,8 +11,8 @@
 
 #include "http/internal.h"
 
-/* What the library asks for at once where it sends without chunks, to clients of HTTP/1.0. */
-#define PLAIN_BLOCK_BYTES (8 * KIB)
+/* What the library asks for at once where it sends without chunks, to clients of HTTP/1.0. Every stream has it. */
+#define PLAIN_BLOCK_BYTES (2 * KIB)
 
 struct http_piece {
 	atomic_int refs;

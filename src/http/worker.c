@@ -247,6 +247,7 @@ static void run(struct exchange *x)
 	}
 	if (rc < 0)
 		log_warn("http", "%s %s: cut off: %s (request %s)", x->rq.method, x->rq.path, e.message, x->rq.id);
+	forget_run(x, &e); /* it may take hours until the next one */
 	stream_send(x, rc);
 }
 

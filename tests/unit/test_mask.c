@@ -4,6 +4,7 @@
 #include "base/mask.h"
 #include "base/encode.h"
 #include "base/json.h"
+#include "base/clock.h"
 #include "base/limits.h"
 
 static struct mask_set *set_of(const char *const *values)
@@ -278,6 +279,68 @@ static void lines_of_our_own(void **state)
 	mask_set_free(s);
 }
 
+/* Text of two bytes a letter, and bytes that are no text at all. */
+static void secrets_with_nul_between(void **state)
+{
+	const char *values[] = { "hunter2", NULL };
+	struct mask_set *s = set_of(values);
+	struct lines l;
+	buf_init(&got, MIB);
+	lines_init(&l, s, on_line, NULL);
+	lines_feed(&l, (struct str){ "a \0h\0u\0n\0t", 10 });
+	lines_feed(&l, (struct str){ "\0e\0r\0002\0!\n\0", 10 });
+	lines_end(&l);
+	assert_true(str_is(buf_str(&got), "a [secret]!\n|"));
+	buf_done(&got);
+	lines_done(&l);
+	mask_set_free(s);
+}
+
+static void prompts_and_progress(void **state)
+{
+	const char *values[] = { "hunter2", NULL };
+	struct mask_set *s = set_of(values);
+	struct lines l;
+	buf_init(&got, MIB);
+	lines_init(&l, s, on_line, NULL);
+	assert_int_equal(lines_tick(&l), -1);
+	lines_feed(&l, STR("name? \xE2\x82"));
+	assert_in_range(lines_tick(&l), 1, 1001);
+	l.since_us -= 2 * US_PER_S; /* it stood still */
+	assert_int_equal(lines_tick(&l), -1);
+	assert_true(str_is(buf_str(&got), "name? |"));
+	/* Half a character waits for its other half, however long. */
+	l.since_us -= 100 * US_PER_S;
+	assert_int_equal(lines_tick(&l), -1);
+	lines_feed(&l, STR("\xAC\n"));
+	assert_true(str_is(buf_str(&got), "name? |\xE2\x82\xAC\n|"));
+	buf_reset(&got);
+	/* It grows all the time, but goes back to its beginning. */
+	lines_feed(&l, STR("10 %\r20 %\r30 hunter2 %"));
+	assert_in_range(lines_tick(&l), 1, 1001);
+	assert_int_equal(got.len, 0);
+	l.shown_us -= 3 * US_PER_S;
+	assert_in_range(lines_tick(&l), 1, 1001);
+	assert_true(str_is(buf_str(&got), "10 %\r20 %\r|"));
+	lines_feed(&l, STR("\r"));
+	l.shown_us -= 3 * US_PER_S;
+	lines_tick(&l);
+	assert_true(str_is(buf_str(&got), "10 %\r20 %\r|"));
+	lines_feed(&l, STR("\n"));
+	assert_true(str_is(buf_str(&got), "10 %\r20 %\r|30 [secret] %\r\n|"));
+	buf_reset(&got);
+	/* One that only grows is left whole. */
+	lines_feed(&l, STR("....."));
+	l.shown_us -= 3 * US_PER_S;
+	lines_tick(&l);
+	assert_int_equal(got.len, 0);
+	lines_end(&l);
+	assert_true(str_is(buf_str(&got), ".....|"));
+	buf_done(&got);
+	lines_done(&l);
+	mask_set_free(s);
+}
+
 static void long_lines_are_cut(void **state)
 {
 	const char *values[] = { "hunter2", NULL };
@@ -285,9 +348,13 @@ static void long_lines_are_cut(void **state)
 	struct lines l;
 	buf_init(&got, 16 * MIB);
 	lines_init(&l, s, on_line, NULL);
-	/* Three bytes each: no cut may fall inside of one. */
-	for (int i = 0; i < 1000000; i++)
-		lines_feed(&l, STR("\xE2\x82\xAC"));
+	/* Three bytes each: no cut may fall inside of one, wherever what was read ended. */
+	for (int i = 0; i < 1000000; i++) {
+		lines_feed(&l, STR("\xE2"));
+		lines_feed(&l, STR("\x82"));
+		lines_feed(&l, STR("\xAC"));
+	}
+	assert_null(memmem(got.data, got.len, "\xEF\xBF\xBD", 3));
 	for (int i = 0; i < 100000; i++)
 		lines_feed(&l, STR("\xff"));
 	lines_end(&l);
@@ -314,6 +381,8 @@ int main(void)
 		cmocka_unit_test(hostile_prefixes),
 		cmocka_unit_test(lines_are_whole),
 		cmocka_unit_test(lines_of_our_own),
+		cmocka_unit_test(secrets_with_nul_between),
+		cmocka_unit_test(prompts_and_progress),
 		cmocka_unit_test(long_lines_are_cut),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
