@@ -253,12 +253,34 @@ static void note_change(enum record kind, int fd, const struct stat *st, const c
 	free(old);
 }
 
+/* An upload into the folder that has no name yet: it can fail, and what a power cut leaves of it is nothing. */
+static bool unnamed_fails(int fd, enum call call)
+{
+	char link[64], path[PATH_MAX];
+	struct stat st;
+	if (!control)
+		return false;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, PATH_MAX - 1);
+	if (n <= 0)
+		return false;
+	path[n] = '\0';
+	if (strncmp(path, under, under_bytes) != 0 || fstat(fd, &st) < 0 || st.st_nlink > 0)
+		return false;
+	pthread_mutex_lock(&lock);
+	bool failed = fails(call, path);
+	pthread_mutex_unlock(&lock);
+	return failed;
+}
+
 /* --- the calls --- */
 
 static ssize_t do_write(int fd, const void *p, size_t n, off_t at, bool positioned)
 {
 	struct stat st;
 	char path[PATH_MAX];
+	if (unnamed_fails(fd, CALL_WRITE))
+		return -1;
 	if (!path_of_fd(fd, path, &st))
 		return positioned ? REAL(pwrite64)(fd, p, n, at) : REAL(write)(fd, p, n);
 	pthread_mutex_lock(&lock);
@@ -302,6 +324,8 @@ static int do_sync(int fd, enum call call)
 	struct stat st;
 	char path[PATH_MAX];
 	int (*sync)(int) = call == CALL_FSYNC ? REAL(fsync) : REAL(fdatasync);
+	if (unnamed_fails(fd, call))
+		return -1;
 	if (!path_of_fd(fd, path, &st))
 		return sync(fd);
 	pthread_mutex_lock(&lock);

@@ -5,6 +5,7 @@ the server lives on and works again when the fault is gone, without a new start.
 """
 import errno
 import re
+import time
 
 import pytest
 from disk import Disk
@@ -64,6 +65,17 @@ class Site:
     def ready(self):
         return self.server.api("").call("GET", "/readyz")
 
+    def wait_quiet(self):
+        """Until the work behind the last request is done (events, the index of resources): it would meet the fault instead."""
+        wal, seen = self.data / "slipway.db-wal", []
+
+        def still():
+            stat = wal.stat()
+            seen.append((time.monotonic(), stat.st_size, stat.st_mtime_ns))
+            return next(at for at, *rest in seen if rest == list(seen[-1][1:])) < time.monotonic() - 1
+
+        wait_until(still, 30, "the writing in the background to end")
+
     def errors(self) -> list:
         return re.findall(r" (error [^\n]*)", self.server.stderr())
 
@@ -110,6 +122,7 @@ def test_a_fault_that_stays(site, call, error, word, status):
 @pytest.mark.parametrize("call, word", [("fdatasync", "slipway.db-wal"), ("fsync", "/blobs/"), ("write", "slipway.db-wal")])
 def test_a_fault_that_passes(site, call, word):
     """One call fails: one request is told, and the server is as ready as before."""
+    site.wait_quiet()
     site.disk.fail(call, errno.EIO, word, times=1)
     assert site.put(LARGE).status_code == 500
     assert site.ready().status_code == 200
@@ -167,3 +180,35 @@ def test_start_on_a_full_disk(tmp_path):
     server = process.Server(folder / "server", command="serve", data=folder / "data", env=disk.environment())
     server.admin("user", "add", "tester")
     server.stop()
+
+
+@pytest.mark.parametrize("call, error, status", [
+    ("write", errno.ENOSPC, 507), ("write", errno.EIO, 500), ("fsync", errno.EIO, 500), ("rename", errno.EIO, 500), ("open", errno.ENOSPC, 507)],
+    ids=lambda v: errno.errorcode.get(v, v) if isinstance(v, int) and v < 200 else str(v))
+@pytest.mark.parametrize("size", [1000, 3_000_000])
+def test_an_archive_of_the_cache(site, call, error, status, size):
+    """The one that was there stays, and what failed leaves nothing behind."""
+    path = f"{site.path}/deployments/cache/url"
+
+    def send(content):
+        url = site.api.post(path, {"method": "PUT", "key": "k"})["url"]
+        return site.server.api("").call("PUT", url.removeprefix(site.server.url), data=content)
+
+    def content():
+        url = site.api.post(path, {"method": "GET", "key": "k"})["url"]
+        return site.server.api("").call("GET", url.removeprefix(site.server.url)).content
+
+    before, after = b"b" * size, b"a" * size
+    assert send(before).status_code == 200
+    site.disk.fail(call, error, "/cache/")
+    for _ in range(2):
+        answer = send(after)
+        assert answer.status_code == status and answer.json()["code"] == status, answer.text
+    assert site.disk.hits(call) >= 2
+    assert site.put(SMALL).status_code == 200 and site.ready().status_code == 200, "the rest goes on"
+    site.disk.heal()
+    assert content() == before
+    assert send(after).status_code == 200 and content() == after
+    left = [f for f in (site.data / "cache").rglob("*") if f.is_file()]
+    assert len(left) == 1 and left[0].stat().st_size == size + 37, left
+    assert site.server.admin("verify").stdout == ""
