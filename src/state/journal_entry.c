@@ -35,6 +35,7 @@ static const struct slot {
 	SLOT("newSnapshot", OBJECT, new_snapshot),
 	SLOT("extensionRef", STRING, extension_ref),
 	SLOT("extension", OBJECT, extension),
+	SLOT("version", INT, version),
 #undef SLOT
 };
 
@@ -157,6 +158,7 @@ static int read_entry(struct json_iter *at, struct journal_entry *ret, struct er
 	if (json_here(at) != JSON_OBJECT)
 		return err_set(e, ERR_BAD_REQUEST, "must be an object");
 	*ret = (struct journal_entry){
+		.version = JOURNAL_ENTRY_VERSION,
 		.kind = JOURNAL_KIND_COUNT,
 		.remove_old = JOURNAL_NONE,
 		.remove_new = JOURNAL_NONE,
@@ -210,6 +212,9 @@ static int check_entry(void *arg, const struct journal_entry *j, struct err *e)
 {
 	int64_t *count = arg;
 	++*count;
+	/* What the start of the update has agreed on; another one would be replayed as what it is not. */
+	if (j->version != JOURNAL_ENTRY_VERSION)
+		return err_set(e, ERR_BAD_REQUEST, "version: must be %d", JOURNAL_ENTRY_VERSION);
 	return check_kind(j, e);
 }
 

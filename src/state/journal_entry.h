@@ -26,7 +26,11 @@ enum journal_kind {
 /* An index or operation id that the entry does not have. */
 #define JOURNAL_NONE INT64_MIN
 
+/* The only version of entries that there is. */
+#define JOURNAL_ENTRY_VERSION 1
+
 struct journal_entry {
+	int64_t version;
 	enum journal_kind kind;
 	int64_t sequence;  /* unique per update, 1 and up */
 	int64_t operation; /* operation id */
@@ -52,7 +56,7 @@ typedef int (*journal_entry_fn)(void *arg, const struct journal_entry *j, struct
  * returned) names /entries/<n>/<member>. */
 int journal_body_read(struct json body, journal_entry_fn fn, void *arg, struct err *e);
 
-/* The same, and what an entry needs for its kind. *ret_count: how many there are. */
+/* The same, and what an entry needs for its kind; none of another version. *ret_count: how many there are. */
 int journal_body_check(struct json body, int64_t *ret_count, struct err *e);
 
 #endif

@@ -372,6 +372,8 @@ static void test_what_is_refused(void **state)
 {
 	refuse("1", "/entries/0: must be an object");
 	refuse("{'kind':10,'sequenceID':1}", "/entries/0: kind: must be an integer from 0 to 9");
+	refuse("{'version':2,'kind':0,'sequenceID':1}", "/entries/0: version: must be 1");
+	refuse("{'version':'1','kind':0,'sequenceID':1}", "/entries/0: version: must be an integer");
 	refuse("{'sequenceID':1}", "/entries/0: kind: is required");
 	refuse("{'kind':1}", "/entries/0: sequenceID: must be an integer of at least 1");
 	refuse("{'kind':1,'sequenceID':0}", "/entries/0: sequenceID: must be an integer of at least 1");
