@@ -2,7 +2,6 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "deploy/deployment.h"
-#include "deploy/pool.h"
 #include "deploy/settings.h"
 #include "deploy/settings_history.h"
 #include "identity/event.h"
@@ -58,9 +57,27 @@ struct save {
 	struct settings_input input;
 	int64_t base_version; /* of what the input was read against; 0: there was nothing */
 	int64_t now_us;
-	bool moved; /* somebody else saved in between */
+	bool moved;  /* somebody else saved in between */
+	bool insist; /* then it is read anew inside of the transaction, which holds up others who write */
 	struct settings_get_row row;
 };
+
+/* Reads the body against what is saved (NULL: nothing). */
+static int read_against(struct save *s, const struct settings_get_row *saved, struct ignored_fields *ig, struct err *e)
+{
+	struct json stored = JSON_ABSENT;
+	int rc = saved ? json_check(str_of(saved->document), &stored, e) : 0;
+	s->base_version = saved ? saved->version : 0;
+	return rc < 0 ? rc : settings_read(s->in, stored, s->key, SETTINGS_SAVE, s->arena, ig, &s->input, e);
+}
+
+static int check_pool(struct db_conn *c, struct save *s, struct err *e)
+{
+	struct pool_get_in in = { .id = s->input.pool_id, .org_id = s->access->org.id };
+	struct pool_get_row pool;
+	int rc = s->input.pool == POOL_NAMED ? q_pool_get(c, s->arena, &in, &pool, e) : 1;
+	return rc == 0 ? err_set(e, ERR_BAD_REQUEST, "/agentPoolID: there is no such agent pool") : rc;
+}
 
 static int put_event(struct db_conn *c, struct arena *a, const struct access *access, const char *kind,
 		     const struct settings_version *version, struct err *e)
@@ -83,11 +100,16 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 	int rc = q_settings_get(c, s->arena, &in, &old, e);
 	if (rc < 0)
 		return rc;
-	s->moved = (rc > 0 ? old.version : 0) != s->base_version;
-	if (s->moved)
+	bool found = rc > 0;
+	s->moved = (found ? old.version : 0) != s->base_version;
+	if (s->moved && !s->insist)
 		return 0;
+	if (s->moved)
+		rc = read_against(s, found ? &old : NULL, NULL, e);
+	if (rc >= 0)
+		rc = check_pool(c, s, e);
 	struct json base = JSON_ABSENT, merged;
-	if (rc > 0 && !s->replace)
+	if (rc >= 0 && found && !s->replace)
 		rc = json_check(str_of(old.document), &base, e);
 	if (rc >= 0)
 		rc = settings_merge(base, s->input.patch, s->arena, &merged, e);
@@ -122,36 +144,25 @@ static int save_fn(struct db_conn *c, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-/* Reads the body against what is saved, then saves; again when somebody else saved in between. */
+/* Sealing takes time, so the body is read before the transaction; when somebody else saved in between, once more in it. */
 static int read_and_save(struct request *r, struct response *w, struct save *s, struct err *e)
 {
-	struct app *app = app_of(r);
-	struct access *access = request_access(r);
+	struct db *db = app_of(r)->db;
+	struct saved old = { .arena = r->arena, .stack_id = s->stack_id };
 	struct ignored_fields ig;
-	int rc = 0;
-	for (int i = 0; rc == 0 && (i == 0 || s->moved); i++) {
-		struct saved old = { .arena = r->arena, .stack_id = s->stack_id };
-		struct json stored = JSON_ABSENT;
-		rc = db_read(app->db, saved_fn, &old, e);
-		if (rc == 0 && old.found)
-			rc = json_check(str_of(old.row.document), &stored, e);
-		if (rc < 0)
-			return rc;
-		s->base_version = old.found ? old.row.version : 0;
-		ignored_fields_init(&ig);
-		rc = settings_read(s->in, stored, s->key, SETTINGS_SAVE, r->arena, &ig, &s->input, e);
-		if (rc == 0 && i == 0)
-			rc = request_note_ignored(r, w, &ig, e);
-		ignored_fields_done(&ig);
-		bool known = true;
-		if (rc == 0 && s->input.pool == POOL_NAMED)
-			rc = pool_exists(app, r->arena, access->org.id, s->input.pool_id, &known, e);
-		if (rc == 0 && !known)
-			return err_set(e, ERR_BAD_REQUEST, "/agentPoolID: there is no such agent pool");
-		if (rc == 0)
-			rc = db_write(app->db, save_fn, s, e);
-		if (rc == 0 && s->moved && i == 10)
-			return err_set(e, ERR_CONFLICT, "the settings are being changed by others");
+	int rc = db_read(db, saved_fn, &old, e);
+	if (rc < 0)
+		return rc;
+	ignored_fields_init(&ig);
+	rc = read_against(s, old.found ? &old.row : NULL, &ig, e);
+	if (rc == 0)
+		rc = request_note_ignored(r, w, &ig, e);
+	ignored_fields_done(&ig);
+	if (rc == 0)
+		rc = db_write(db, save_fn, s, e);
+	if (rc == 0 && s->moved) {
+		s->insist = true;
+		rc = db_write(db, save_fn, s, e);
 	}
 	return rc;
 }

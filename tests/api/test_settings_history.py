@@ -1,5 +1,6 @@
 """The history of deployment settings: who changed what and when; secrets are never in it."""
 import sqlite3
+import threading
 
 import pytest
 from helpers.access import STACK, Organization
@@ -188,3 +189,26 @@ def test_rotation_verify_and_backup_know_the_versions(own, stack, tmp_path):
     c.close()
     damaged = server.admin("verify", check=False)
     assert damaged.returncode == 1 and "version 1 of the deployment settings" in damaged.stdout
+
+
+def test_many_at_once_lose_nothing(api, path):
+    """Each of many who change one value at the same time finds it in the end, and a version of its own in the history."""
+    faults = []
+
+    def change(n):
+        for step in range(8):
+            answer = api.call("POST", path, variables(**{f"V{n}_{step}": str(step)}))
+            if answer.status_code != 200:
+                faults.append(answer.text)
+
+    workers = [threading.Thread(target=change, args=(n,)) for n in range(8)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert not faults, faults[0]
+    assert len(api.get(path)["operationContext"]["environmentVariables"]) == 64 and api.get(path)["version"] == 64
+    entries = history(api, path, "?pageSize=100")
+    assert [h["version"] for h in entries] == list(range(64, 0, -1))
+    assert all(len(h["changes"]) == 1 and h["changes"][0]["change"] == "added" for h in entries)
+    assert len({h["changes"][0]["path"] for h in entries}) == 64
