@@ -32,6 +32,13 @@ SELECT r.id, r.deployment_id, r.drift_detected, r.remediate_update_id, u.status 
 FROM drift_runs r LEFT JOIN updates u ON u.id = r.remediate_update_id
 WHERE r.stack_id = :stack_id ORDER BY r.id DESC LIMIT 1;
 
+-- name: drift_run_of_deployment :one
+-- The newest that it made.
+-- in: deployment_id text, stack_id text
+-- out: id text, drift_detected bool
+SELECT id, drift_detected FROM drift_runs WHERE deployment_id = :deployment_id AND stack_id = :stack_id
+ORDER BY id DESC LIMIT 1;
+
 -- name: drift_run_set_remediation :exec
 -- in: id text, update_id text, status text
 UPDATE drift_runs SET remediate_update_id = :update_id, status = :status WHERE id = :id;

@@ -87,16 +87,33 @@ static int add_detection(struct db_conn *c, struct arena *a, const struct update
 	return put_event(c, a, &event, e);
 }
 
+/* The run that a remediation belongs to: that of its own deployment, else the stack's newest. NULL: it is its own. */
+static int find_remediated(struct db_conn *c, struct arena *a, const struct update_outcome *o, const char **ret_id,
+			   struct err *e)
+{
+	struct drift_run_of_deployment_in in = { o->deployment_id, o->stack_id };
+	struct drift_run_of_deployment_row own;
+	struct drift_run_newest_row newest;
+	*ret_id = NULL;
+	int rc = q_drift_run_of_deployment(c, a, &in, &own, e);
+	if (rc > 0 && own.drift_detected)
+		*ret_id = own.id;
+	if (rc != 0)
+		return rc;
+	rc = q_drift_run_newest(c, a, &(struct drift_run_newest_in){ o->stack_id }, &newest, e);
+	/* One that failed may be tried again. */
+	if (rc > 0 && newest.drift_detected && !streq(newest.remediate_status, "succeeded"))
+		*ret_id = newest.id;
+	return rc;
+}
+
 static int add_remediation(struct db_conn *c, struct arena *a, const struct update_outcome *o, struct err *e)
 {
-	struct drift_run_newest_row newest;
 	const char *run_id;
-	int rc = q_drift_run_newest(c, a, &(struct drift_run_newest_in){ o->stack_id }, &newest, e);
+	int rc = find_remediated(c, a, o, &run_id, e);
 	if (rc < 0)
 		return rc;
-	/* One that failed may be tried again. */
-	if (rc > 0 && newest.drift_detected && !streq(newest.remediate_status, "succeeded")) {
-		run_id = newest.id;
+	if (run_id) {
 		rc = q_drift_run_set_remediation(c, &(struct drift_run_set_remediation_in){ run_id, o->id, o->result },
 						 e);
 	} else {

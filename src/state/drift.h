@@ -2,9 +2,9 @@
  * drift.h: drift runs. Each preview of a refresh that ends leaves one, whoever made it: a schedule, a deployment, somebody's
  * own CLI, another CI.
  *
- * A remediation is an update that a deployment makes which was asked to remediate: the second step of a detection, or an
- * operation of its own. It belongs to the stack's newest run if that has found drift which nobody has remediated yet, else
- * to a run of its own, which has detected nothing.
+ * A remediation is an update that a deployment makes which was asked to remediate: the second step of a detection, whose run
+ * it belongs to, or an operation of its own. That belongs to the stack's newest run if it has found drift which nobody has
+ * remediated yet, else to a run of its own, which has detected nothing.
  */
 #ifndef SLIPWAY_STATE_DRIFT_H
 #define SLIPWAY_STATE_DRIFT_H

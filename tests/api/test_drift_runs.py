@@ -4,6 +4,7 @@ import json
 import sqlite3
 
 import pytest
+from helpers.access import STACK, Organization
 from helpers.waiting import wait_until
 
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "blinded"}
@@ -154,6 +155,42 @@ def test_a_preview_that_dies(own, stack, clock):
     api.ok("POST", f"{update}/cancel")
     assert [r["status"] for r in runs(api, path)["driftRuns"]] == ["failed", "failed"]
     assert api.get(f"{path}/drift/status")["runInProgress"] is False
+
+
+def test_whose_remediation_it_is(own):
+    """That of the run which its own deployment made, whatever somebody else has looked at in between."""
+    org = Organization(own)
+    api, path = org.boss, org.stack
+    api.deploy(STACK, "detect-drift")
+    id, runner, run = org.claim()
+    runner.post(f"/api/runner/{id}/steps", {"attempt": 1, "step": 0, "name": "Setup", "status": "running"})
+    update, lease = begin(run, path)
+    send(lease, update, change(0, old={"x": 1}, new={"x": 2}))
+    finish(lease, update)
+    detection, = runs(api, path)["driftRuns"]
+    assert detection["status"] == "running" and detection["deploymentId"] == id and detection["driftDetected"] is True
+    by_hand, lease = begin(api, path)
+    finish(lease, by_hand)
+    # Nor is an update by hand one, nor another stack's by the run.
+    update, lease = begin(api, path, "update", dry=False)
+    finish(lease, update)
+    other = api.create_stack("acme/shop/other")
+    update, lease = begin(run, other, "update", dry=False)
+    finish(lease, update)
+    update, lease = begin(run, other)
+    finish(lease, update)
+    assert "remediateUpdate" not in found_run(api, path, detection) and "deploymentId" not in runs(api, other)["driftRuns"][0]
+    for result in ("failed", "succeeded"):
+        update, lease = begin(run, path, "update", dry=False)
+        finish(lease, update, result)
+        assert found_run(api, path, detection)["remediateUpdate"] == {**found_run(api, path, detection)["remediateUpdate"], "updateId": update.split("/")[-1], "status": result}
+    runner.post(f"/api/runner/{id}/finish", {"attempt": 1, "status": "succeeded", "message": ""})
+    assert found_run(api, path, detection)["status"] == "succeeded"
+    assert [r["driftDetected"] for r in runs(api, path)["driftRuns"]] == [False, True] and runs(api, other)["total"] == 1
+
+
+def found_run(api, path, run):
+    return api.get(f"{path}/drift/runs/{run['id']}")
 
 
 def test_old_runs_go(own, stack, tmp_path):
