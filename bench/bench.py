@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import cli  # noqa: E402
+import log_rows  # noqa: E402
 import raw  # noqa: E402
 from measure import anonymous_kib, milliseconds, percentile, row, say  # noqa: E402
 
@@ -130,6 +131,8 @@ def main():
         print()
 
         raw.rows(folder)
+        print()
+        log_rows.rows(folder)
         print()
         cli.rows(folder, server)
         row("idle memory after all that, server (RssAnon)", f"{anonymous_kib(server.pid) / 1024:.1f} MB")

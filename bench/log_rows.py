@@ -11,7 +11,7 @@ from helpers import process
 
 SECONDS = float(os.environ.get("BENCH_LOG_SECONDS", "5"))
 FOLLOWERS = int(os.environ.get("BENCH_FOLLOWERS", "1000"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS_FOLLOWED", "50"))
+ROUNDS = int(os.environ.get("BENCH_LOG_ROUNDS", "50"))
 WRITERS = 32
 # What an agent sends at once (agent/upload.h).
 BATCH_BYTES = 256 * 1024

@@ -333,3 +333,42 @@ def test_a_log_that_grows_has_an_end(run):
     finally:
         stop.set()
         writer.join()
+
+
+# ---- retention ---------------------------------------------------------------------------------------------------
+def test_a_log_whose_time_is_over(own, clock, stack):
+    """90 days unless configured; every form says that it was removed, and what the deployment was stays."""
+    site = Site(own, clock=clock)
+    run = site.run(site.stack(stack))
+    run.step(0, name="Setup")
+    run.log(0, *(f"of long ago {i}\n" for i in range(3000)))
+    run.step(0, "succeeded", name="Setup")
+    run.finish("failed", "it broke")
+    clock.advance(89 * 86400)
+    assert "of long ago 2999\n" in text(run)
+    assert events(run, last_id="0.0.5").lines(1)[0] == "of long ago 4\n"
+    clock.advance(2 * 86400)
+    wait_until(lambda: "of long ago" not in text(run), 20, "the log to be removed")
+    words = "The log was kept for its time and then removed.\nit broke\n"
+    assert text(run) == "== Setup\n" + words and text(run, "?tail=5") == words
+    seen = list(events(run))
+    assert [event for event, _, _ in seen] == ["status", "step", "end"]
+    assert seen[-1][2] == {"status": "failed", "message": "it broke", "removed": True}
+    assert [event for event, _, _ in events(run, last_id="0.0.5")] == ["status", "end"]
+    page = site.api.get(f"{run.path}/logs?step=0")
+    assert page["lines"] == [] and "nextOffset" not in page
+    answer = site.api.get(f"{run.path}/logs?continuationToken=0.0.5")
+    assert [line["line"] for line in answer["lines"]] == words.splitlines(keepends=True) and "nextToken" not in answer
+    assert site.api.get(run.path)["jobs"][0]["steps"][0]["name"] == "Setup"
+
+
+def test_the_retention_can_be_set(own, clock, stack):
+    site = Site(own, "--log-retention", "1h", "--runner-timeout", "24h", "--deployment-timeout", "24h", clock=clock)
+    run = site.run(site.stack(stack))
+    run.step(0)
+    run.log(0, "of an hour ago\n")
+    clock.advance(2 * 3600)
+    assert "of an hour ago" in text(run), "a log that is not complete is not old"
+    run.finish()
+    clock.advance(3 * 3600)
+    wait_until(lambda: "of an hour ago" not in text(run), 20, "the log to be removed")
