@@ -85,6 +85,11 @@ UPDATE orgs SET default_pool_id = NULL WHERE default_pool_id = :id;
 -- in: id text, org_id text
 UPDATE orgs SET default_pool_id = :id WHERE id = :org_id;
 
+-- name: pool_unset_default :exec
+-- Nothing when another one is the default.
+-- in: id text, org_id text
+UPDATE orgs SET default_pool_id = NULL WHERE id = :org_id AND default_pool_id = :id;
+
 -- name: pool_delete :exec
 -- in: id text, org_id text
 DELETE FROM agent_pools WHERE id = :id AND org_id = :org_id;

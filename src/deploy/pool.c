@@ -11,7 +11,7 @@ struct pool_op {
 	const char *org_id;
 	const char *name; /* NULL: stays */
 	const char *description;
-	bool make_default;
+	int is_default; /* -1: stays */
 	bool force;
 	const struct principal *who;
 	struct str token_hash;
@@ -110,25 +110,26 @@ static int rename_fn(struct db_conn *c, void *arg, struct err *e)
 				     .name = p->name ? p->name : row.name,
 				     .description = p->description ? p->description : row.description };
 	rc = q_pool_update(c, &in, e);
-	if (rc < 0 || !p->make_default)
+	if (rc < 0 || p->is_default < 0)
 		return rc;
-	struct pool_make_default_in def = { .id = p->id, .org_id = p->org_id };
-	return q_pool_make_default(c, &def, e);
+	if (p->is_default == 0)
+		return q_pool_unset_default(c, &(struct pool_unset_default_in){ p->id, p->org_id }, e);
+	return q_pool_make_default(c, &(struct pool_make_default_in){ p->id, p->org_id }, e);
 }
 
 int pool_rename(struct app *app, struct arena *a, const char *org_id, const char *pool_id, const char *name,
-		const char *description, bool make_default, struct err *e)
+		const char *description, int is_default, struct err *e)
 {
 	struct pool_op p = { .arena = a,
 			     .id = pool_id,
 			     .org_id = org_id,
 			     .name = name,
 			     .description = description,
-			     .make_default = make_default };
+			     .is_default = is_default };
 	int rc = db_write(app->db, rename_fn, &p, e);
 	if (rc < 0)
 		return rc;
-	if (make_default)
+	if (is_default >= 0)
 		queue_wake(app, a, org_id);
 	return 0;
 }

@@ -21,13 +21,13 @@ const struct field create_pool_fields[] = {
 struct patch_pool {
 	const char *name;
 	const char *description;
-	bool is_default;
+	int is_default; /* -1: stays */
 };
 const struct field patch_pool_fields[] = {
 	FIELD(struct patch_pool, name, "name", FIELD_STRING, .min = 1, .max = POOL_NAME_MAX),
 	FIELD(struct patch_pool, description, "description", FIELD_STRING, .max = POOL_DESCRIPTION_MAX),
-	FIELD(struct patch_pool, is_default, "isDefault", FIELD_BOOL,
-	      .doc = "true: deployments that name no pool go here"),
+	FIELD(struct patch_pool, is_default, "isDefault", FIELD_TRISTATE,
+	      .doc = "true: deployments that name no pool go here; false: no longer"),
 	FIELD_END
 };
 
@@ -161,7 +161,7 @@ int pools_get(struct request *r, struct response *w, struct err *e)
 
 int pools_patch(struct request *r, struct response *w, struct err *e)
 {
-	struct patch_pool body = { 0 };
+	struct patch_pool body = { .is_default = -1 };
 	struct pools p = { .arena = r->arena, .org_id = request_access(r)->org.id, .id = request_param(r, "poolId") };
 	int rc = request_decode(r, w, patch_pool_fields, &body, e);
 	if (rc == 0)

@@ -649,6 +649,12 @@ static void the_default_pool(void **state)
 	const char *id = create(f, 0, "update", NULL, false);
 	assert_null(claim(f, ORGS, NULL));
 	assert_string_equal(claim(f, 0, NULL), id);
+	/* Another one that is the default is left alone. */
+	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[ORGS], NULL, NULL, false, &f->e), 0);
+	id = create(f, 2, "update", NULL, false);
+	assert_null(claim(f, ORGS, NULL));
+	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[0], NULL, NULL, false, &f->e), 0);
+	assert_string_equal(claim(f, ORGS, NULL), id);
 }
 
 int main(void)
