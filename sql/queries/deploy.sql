@@ -302,19 +302,36 @@ SELECT COUNT(*) AS n FROM deployments WHERE stack_id = :stack_id AND status IN (
 -- What a pool may run next. pool_org_id NULL: a shared pool. The oldest; but where more waits in an organization than its
 -- limit has room for, the project comes first whose last claim is longest ago, and the oldest within it: so a project with
 -- a thousand deployments does not hold up the others. The organization is the one whose head has waited longest.
+-- The rule is that of the view claimable_deployments, said so that a long queue costs nothing: `queued` steps from stack to
+-- stack, where the view walks over all that waits.
 -- in: pool_id text, pool_org_id text?
 -- out: id text
+WITH RECURSIVE queued (stack_id) AS (
+	SELECT MIN(d.stack_id) FROM deployments d WHERE d.status = 'not-started'
+	UNION ALL
+	SELECT (SELECT MIN(d.stack_id) FROM deployments d WHERE d.status = 'not-started' AND d.stack_id > q.stack_id)
+	FROM queued q WHERE q.stack_id IS NOT NULL
+), open_orgs (id, pool_id, room) AS (
+	SELECT o.id, o.default_pool_id, o.deployment_limit - (SELECT COUNT(*) FROM deployments b
+		WHERE b.org_id = o.id AND b.status IN ('accepted', 'running'))
+	FROM orgs o WHERE o.deployments_paused = 0
+), heads (id, org_id, project, room) AS (
+	SELECT d.id, d.org_id, s.project, o.room
+	FROM queued q JOIN stacks s ON s.id = q.stack_id JOIN open_orgs o ON o.id = s.org_id
+		JOIN deployments d ON d.stack_id = q.stack_id AND d.version = (
+			SELECT MIN(w.version) FROM deployments w WHERE w.stack_id = q.stack_id AND w.status = 'not-started')
+	WHERE o.room > 0
+		AND NOT EXISTS (SELECT 1 FROM deployments a WHERE a.stack_id = q.stack_id AND a.status IN ('accepted', 'running'))
+		AND NOT EXISTS (SELECT 1 FROM deployment_settings t WHERE t.stack_id = q.stack_id AND t.paused = 1)
+		AND (COALESCE(d.pool_id, o.pool_id) = :pool_id OR (COALESCE(d.pool_id, o.pool_id) IS NULL
+			AND (:pool_org_id IS NULL OR d.org_id = :pool_org_id)))
+)
 SELECT f.id FROM (
 	SELECT c.id, MIN(c.id) OVER (PARTITION BY c.org_id) AS oldest,
 		ROW_NUMBER() OVER (PARTITION BY c.org_id
 			ORDER BY CASE WHEN c.waiting > c.room THEN COALESCE(t.claimed_us, 0) ELSE 0 END, c.id) AS place
-	FROM (
-		SELECT d.id, d.org_id, s.project, COUNT(*) OVER (PARTITION BY d.org_id) AS waiting,
-			o.deployment_limit - (SELECT COUNT(*) FROM deployments b
-				WHERE b.org_id = d.org_id AND b.status IN ('accepted', 'running')) AS room
-		FROM claimable_deployments d JOIN stacks s ON s.id = d.stack_id JOIN orgs o ON o.id = d.org_id
-		WHERE d.pool_id = :pool_id OR (d.pool_id IS NULL AND (:pool_org_id IS NULL OR d.org_id = :pool_org_id))
-	) c LEFT JOIN project_turns t ON t.org_id = c.org_id AND t.project = c.project
+	FROM (SELECT h.id, h.org_id, h.project, h.room, COUNT(*) OVER (PARTITION BY h.org_id) AS waiting FROM heads h) c
+		LEFT JOIN project_turns t ON t.org_id = c.org_id AND t.project = c.project
 ) f WHERE f.place = 1 ORDER BY f.oldest LIMIT 1;
 
 -- name: queue_took_turn :exec
@@ -359,12 +376,25 @@ WHERE g.last_seen_us > :seen_after_us
 SELECT c.pool_id, 1 AS n FROM claimable_deployments c WHERE c.stack_id = :stack_id;
 
 -- name: queue_claimable :many
--- How many wait for each pool in one organization; pool_id NULL: any. The CASE keeps the planner from walking all that
--- the organization ever ran instead of what waits.
+-- How many wait for each pool in one organization; pool_id NULL: any. Stepping over what waits as queue_next does.
 -- in: org_id text
 -- out: pool_id text?, n int
-SELECT c.pool_id, COUNT(*) AS n FROM claimable_deployments c
-WHERE CASE WHEN c.org_id = :org_id THEN 1 ELSE 0 END = 1 GROUP BY c.pool_id;
+WITH RECURSIVE queued (stack_id) AS (
+	SELECT MIN(d.stack_id) FROM deployments d WHERE d.status = 'not-started'
+	UNION ALL
+	SELECT (SELECT MIN(d.stack_id) FROM deployments d WHERE d.status = 'not-started' AND d.stack_id > q.stack_id)
+	FROM queued q WHERE q.stack_id IS NOT NULL
+)
+SELECT COALESCE(d.pool_id, o.default_pool_id) AS pool_id, COUNT(*) AS n
+FROM queued q JOIN stacks s ON s.id = q.stack_id AND s.org_id = :org_id JOIN orgs o ON o.id = s.org_id
+	JOIN deployments d ON d.stack_id = q.stack_id AND d.version = (
+		SELECT MIN(w.version) FROM deployments w WHERE w.stack_id = q.stack_id AND w.status = 'not-started')
+WHERE o.deployments_paused = 0
+	AND NOT EXISTS (SELECT 1 FROM deployments a WHERE a.stack_id = q.stack_id AND a.status IN ('accepted', 'running'))
+	AND NOT EXISTS (SELECT 1 FROM deployment_settings t WHERE t.stack_id = q.stack_id AND t.paused = 1)
+	AND (SELECT COUNT(*) FROM deployments b WHERE b.org_id = :org_id AND b.status IN ('accepted', 'running'))
+		< o.deployment_limit
+GROUP BY COALESCE(d.pool_id, o.default_pool_id);
 
 -- name: queue_pools :many
 -- The pools that serve deployments which name none.
