@@ -27,7 +27,8 @@
 #endif
 
 #define ALIGN 16
-#define FIRST_BLOCK_BYTES (8 * KIB)
+/* Small: each parked request has one. */
+#define FIRST_BLOCK_BYTES (1 * KIB)
 #define LAST_BLOCK_BYTES (1 * MIB)
 /* arena_reset keeps at most this much, so that one large request does not make a worker fat for ever. */
 #define KEEP_BLOCK_BYTES (256 * KIB)

@@ -45,8 +45,8 @@ struct peer {
 /* Silence of a client after which its connection is closed; a suspended (running, parked) one is not watched. */
 #define CONNECTION_TIMEOUT_S 120
 /* Request line and headers of one connection, and the pieces in which a body arrives. Each connection has it at once,
- * all of it touched from its second request on: it is most of what a parked agent costs. */
-#define CONNECTION_MEMORY_BYTES (16 * KIB)
+ * all of it touched from its second request on: it is most of what a parked agent costs. Longer headers are a 431, as with other servers of this limit. */
+#define CONNECTION_MEMORY_BYTES (8 * KIB)
 /* Answers smaller than this are not worth compressing. */
 #define COMPRESS_MIN_BYTES 1024
 /* How long http_server_stop() lets clients fetch answers that are ready or send bodies that they began. */
