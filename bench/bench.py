@@ -1,23 +1,22 @@
 """The figures of `make bench`, measured on the real programs; the peers run in the same minute on the same machine."""
 import http.client
-import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+import claims  # noqa: E402
 import cli  # noqa: E402
 import log_rows  # noqa: E402
 import raw  # noqa: E402
-from measure import anonymous_kib, milliseconds, percentile, row, say  # noqa: E402
+from measure import anonymous_kib, milliseconds, row, say  # noqa: E402
 
 from helpers import process, where  # noqa: E402
 
@@ -50,65 +49,6 @@ def start_times(folder, count, fresh):
     return took
 
 
-# ---- the queue ---------------------------------------------------------------------------------------------------
-class Plain:
-    """One kept connection, so that the client's own part in the figures stays small."""
-
-    def __init__(self, url, token):
-        self.connection = http.client.HTTPConnection(url.split("//")[1], timeout=60)
-        self.head = {"Authorization": f"token {token}", "Content-Type": "application/json"}
-
-    def call(self, method, path, body=None, **head):
-        self.connection.request(method, path, None if body is None else json.dumps(body), {**self.head, **head})
-        answer = self.connection.getresponse()
-        text = answer.read()
-        return answer.status, json.loads(text) if text else None
-
-
-def enqueue_to_claimed(folder, count):
-    """Seconds from the moment a deployment is asked for until a waiting runner holds its claim."""
-    server = process.Server(folder / "queue", command="serve")
-    server.admin("org", "add", "acme")
-    user = Plain(server.url, server.user("bench", role="admin").token)
-    _, pool = user.call("POST", "/api/orgs/acme/agent-pools", {"name": "bench"})
-    for i in range(count):
-        assert user.call("POST", "/api/stacks/acme/queue", {"stackName": f"s{i}"})[0] < 300
-    claimed, ready = {}, threading.Event()
-
-    def runner():
-        poll = Plain(server.url, pool["tokenValue"])
-        for _ in range(count):
-            while True:
-                ready.set()
-                status, job = poll.call("GET", "/api/deployments/poll", Prefer="wait=30")
-                if status == 200:
-                    break
-            claimed[job["deploymentID"]] = time.perf_counter()
-            its = Plain(server.url, job["jobToken"])
-            base, attempt = f"/api/runner/{job['deploymentID']}", job["attempt"]
-            its.call("GET", f"{base}/order?attempt={attempt}")
-            its.call("POST", f"{base}/steps", {"attempt": attempt, "step": 0, "name": "Setup", "status": "running"})
-            its.call("POST", f"{base}/finish", {"attempt": attempt, "status": "succeeded", "message": ""})
-
-    thread = threading.Thread(target=runner)
-    thread.start()
-    took = []
-    for i in range(count):
-        ready.wait()
-        ready.clear()
-        time.sleep(0.02)  # the poll is on its way: it shall be parked
-        began = time.perf_counter()
-        status, made = user.call("POST", f"/api/stacks/acme/queue/s{i}/deployments",
-                                 {"operation": "update", "agentPoolID": pool["id"], "sourceContext": {"git": {"repoUrl": "https://example.invalid/x.git", "branch": "main"}}})
-        assert status == 202, made
-        while made["id"] not in claimed:
-            time.sleep(0.0002)
-        took.append(claimed[made["id"]] - began)
-    thread.join()
-    server.stop()
-    return took
-
-
 def main():
     folder = Path(tempfile.mkdtemp(prefix="slipway-bench-"))
     try:
@@ -125,9 +65,7 @@ def main():
         for pid in children:
             row("idle memory, agent (RssAnon)", f"{anonymous_kib(pid) / 1024:.1f} MB", "reach: 4 MB")
 
-        say("from enqueue to claimed, 200 times")
-        took = enqueue_to_claimed(folder, 200)
-        row("enqueue to claimed by a waiting runner, p50 / p99", f"{percentile(took, .5) * 1000:.1f} / {percentile(took, .99) * 1000:.1f} ms", "reach: 3 / 15 ms")
+        claims.rows(folder)
         print()
 
         raw.rows(folder)
