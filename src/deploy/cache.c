@@ -137,30 +137,42 @@ static int forget_fn(struct db_conn *c, void *arg, struct err *e)
 	return q_cache_remove(c, &(struct cache_remove_in){ arg }, e);
 }
 
+/* 1 found, 0 not. An entry whose file is not there, or was cut (its reader would wait for the rest), goes. */
+static int open_entry(struct app *app, struct entry *n, int *ret_fd, struct err *e)
+{
+	int64_t bytes;
+	int fd, rc = db_read(app->db, get_fn, n, e);
+	if (rc < 0 || !n->found)
+		return rc;
+	rc = blob_open_file(app->cache, n->row.blob_key, &fd, &bytes, e);
+	if (rc == 0 && bytes > n->row.size_bytes) {
+		*ret_fd = fd;
+		return 1;
+	}
+	if (rc == 0) {
+		close(fd);
+		remove_file(app, n->row.blob_key);
+	}
+	if (rc < 0 && rc != -ERR_NOT_FOUND)
+		return rc;
+	err_reset(e);
+	rc = db_write(app->db, forget_fn, (void *)(uintptr_t)n->row.id, e);
+	return rc < 0 ? rc : 0;
+}
+
 int cache_get(struct app *app, struct arena *a, const struct cache_ticket *t, bool peek, int *ret_fd,
 	      int64_t *ret_bytes, struct err *e)
 {
 	struct entry n = { .a = a, .t = t, .now_us = clock_now_us() };
-	int64_t bytes;
-	int fd = -1, rc = db_read(app->db, get_fn, &n, e);
+	int rc = open_entry(app, &n, ret_fd, e);
+	/* Somebody may have replaced it between the look at the row and the look at the file: then there is a newer one. */
 	if (rc == 0 && n.found)
-		rc = blob_open_file(app->cache, n.row.blob_key, &fd, &bytes, e);
-	if (rc < 0 && rc != -ERR_NOT_FOUND)
-		return rc;
-	/* One that was cut is as good as none: its reader would wait for the rest. */
-	if (fd >= 0 && bytes <= n.row.size_bytes) {
-		close(fd);
-		remove_file(app, n.row.blob_key);
-		fd = -1;
-	}
-	if (fd < 0 && n.found)
-		db_write(app->db, forget_fn, (void *)(uintptr_t)n.row.id, NULL);
-	if (fd < 0)
-		return err_set(e, ERR_NOT_FOUND, "nothing is cached under the key '%s'", t->key);
+		rc = open_entry(app, &n, ret_fd, e);
+	if (rc <= 0)
+		return rc < 0 ? rc : err_set(e, ERR_NOT_FOUND, "nothing is cached under the key '%s'", t->key);
 	/* A disk that cannot be written to must not keep anybody from reading. */
 	if (!peek)
 		db_write(app->db, touch_fn, &n, NULL);
-	*ret_fd = fd;
 	*ret_bytes = n.row.size_bytes;
 	return 0;
 }

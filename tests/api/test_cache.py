@@ -209,6 +209,16 @@ def test_who(own):
     run.refused(404, "POST", "/api/stacks/acme/other/dev/deployments/cache/url", {"method": "GET", "key": "k"})
 
 
+def test_no_log_has_a_url(site):
+    server, api, path = site("--access-log")
+    write, read = url(api, path, "PUT"), url(api, path, "GET")
+    assert bare("PUT", write, b"x").status_code == bare("GET", read).status_code == 200
+    assert bare("GET", write).status_code == 403 and bare("PUT", write, b"x" * 100_000).status_code == 200
+    assert server.stderr().count("PUT /api/cache/{ticket} 200") == 2
+    for at in (write, read):
+        assert at.rsplit("/", 1)[1] not in server.stderr()
+
+
 # ---- limits -----------------------------------------------------------------------------------------------------
 MIB = 1024 * 1024
 
