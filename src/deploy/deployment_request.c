@@ -155,7 +155,7 @@ void deployment_request_show(struct json_writer *w, const struct deployment_requ
 	write_asked(w, q);
 	json_iter_init(&it, q->settings.patch);
 	while (json_next(&it, &key, &value)) {
-		if (!json_string(key, a, &name))
+		if (secrets_is_nothing(value) || !json_string(key, a, &name))
 			continue; /* the arena remembers that it failed */
 		jw_key_str(w, name);
 		secrets_write_redacted(w, value, a);

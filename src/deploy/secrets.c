@@ -98,6 +98,22 @@ static void write_secret(struct json_writer *w, struct json ciphertext)
 	jw_object_end(w);
 }
 
+bool secrets_is_nothing(struct json v)
+{
+	struct json_iter it;
+	struct json item;
+	bool any = false;
+	if (json_type(v) != JSON_OBJECT)
+		return json_is_null(v);
+	json_iter_init(&it, v);
+	while (json_next(&it, NULL, &item)) {
+		if (!secrets_is_nothing(item))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
 void secrets_write_hidden(struct json_writer *w, struct json v, struct json newer, struct arena *a)
 {
 	struct json_members secrets;
@@ -114,7 +130,8 @@ void secrets_write_hidden(struct json_writer *w, struct json v, struct json newe
 		jw_object(w);
 		json_iter_init(&it, v);
 		while (json_next(&it, &key, &item)) {
-			if (!json_string(key, a, &name)) /* out of memory: the arena says so */
+			/* Out of memory: the arena says so. */
+			if (secrets_is_nothing(item) || !json_string(key, a, &name))
 				continue;
 			jw_key_str(w, name);
 			secrets_write_hidden(w, item, json_members_get(&secrets, name), a);

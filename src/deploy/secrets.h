@@ -34,7 +34,10 @@ int secret_open_text(const struct secrets_key *k, struct str base64, struct aren
 /* The value of a leaf, or of a plain string. Absent and null are the absent string. */
 int secret_open(const struct secrets_key *k, struct json v, struct arena *a, struct str *ret, struct err *e);
 
-/* Writes a stored document as clients may see it: every secret in its redacted shape. */
+/* A null, or an object of nothing else: a request takes something away by it (also without having said so:
+ * settings_settle.c). An empty object is none. */
+bool secrets_is_nothing(struct json v);
+/* Writes a stored document as clients may see it: every secret in its redacted shape, and what is nothing left out. */
 void secrets_write_redacted(struct json_writer *w, struct json v, struct arena *a);
 /* The same of an older document: what is a secret in the newer one is not shown either (may be absent). */
 void secrets_write_hidden(struct json_writer *w, struct json v, struct json newer, struct arena *a);

@@ -76,6 +76,20 @@ def test_changes(api, path):
     api.refused(404, "POST", f"{path}/schedules/no-such-id", {"scheduleCron": "0 1 * * *", "request": UPDATE})
 
 
+@pytest.mark.parametrize("more", [
+    {"sourceContext": {"git": {"repoUrl": "https://example.invalid/other.git", "branch": "next", "repoDir": "x"}}},
+    {"sourceContext": {"git": {"commit": "c0ffee"}}},
+    {"gitHub": {"repository": "acme/shop"}},
+    {"sourceContext": {"template": {"sourceUrl": "https://example.invalid/t"}}},
+    {"operationContext": {"preRunCommands": ["a"], "environmentVariables": {"A": "b"}}, "executorContext": {"executorImage": "x"}},
+])
+def test_a_request_comes_back_as_it_was(api, path, more):
+    """What one source or revision takes away of the saved ones is not part of what was asked for."""
+    request = {"operation": "update", "inheritSettings": True, **more}
+    made = api.post(path + "/schedules", {"scheduleCron": "0 1 * * *", "request": request})
+    assert made["definition"]["request"] == request == api.get(f"{path}/schedules/{made['id']}")["definition"]["request"]
+
+
 def test_secrets_of_a_request_are_never_shown(api, path):
     request = {"operation": "update", "operationContext": {"environmentVariables": {"K": {"secret": "hunter2"}, "P": "plain"}}}
     made = api.post(path + "/schedules", {"scheduleCron": "@hourly", "request": request})
