@@ -17,6 +17,7 @@
  *	settings.changed, .removed      version, source
  *	member.added, .changed, .removed
  *	                                member, role, formerRole
+ *	user.removed                    member: all tokens of the user are revoked with it; told in the personal organization
  *	grant.changed, .removed         member, permission, formerPermission
  *	organization.changed            defaultStackPermission, membersCanCreateStacks, concurrency, deploymentTimeoutSeconds
  *	token.created, .revoked         tokenId, tokenKind, and of a new one name, description; owner of a user's own, which is

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "db/queries_site.h"
+#include "identity/event.h"
 #include "identity/members.h"
 
 int (*identity_user_removing)(struct db_conn *c, struct arena *a, const char *user_id, int64_t *ret_schedules,
@@ -11,6 +12,7 @@ struct removing {
 	struct arena *a;
 	const char *login;
 	const struct principal *who;
+	const char *own_org_id; /* the personal one */
 	struct user_removal result;
 };
 
@@ -32,6 +34,7 @@ static int leave_own(struct db_conn *c, struct removing *p, const char *org_id, 
 	if (rc < 0)
 		return rc;
 	p->result.stacks = own.stacks;
+	p->own_org_id = org_id;
 	return q_org_member_remove(c, &(struct org_member_remove_in){ .org_id = org_id, .user_id = user_id }, e);
 }
 
@@ -67,6 +70,7 @@ static int remove_fn(struct db_conn *c, void *arg, struct err *e)
 	struct removing *p = arg;
 	struct user u;
 	p->result = (struct user_removal){ 0 };
+	p->own_org_id = NULL;
 	int rc = identity_user_by_name(c, p->a, p->login, &u, e);
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "user '%s'", p->login);
@@ -84,7 +88,10 @@ static int remove_fn(struct db_conn *c, void *arg, struct err *e)
 	}
 	if (rc >= 0 && identity_user_removing)
 		rc = identity_user_removing(c, p->a, u.id, &p->result.schedules, e);
-	return rc < 0 ? rc : 0;
+	struct event_subject subject = { .org_id = p->own_org_id, .who = p->who };
+	if (rc < 0 || !p->own_org_id)
+		return rc < 0 ? rc : 0;
+	return event_put_simple(c, p->a, &subject, "user.removed", e, "member", u.name, NULL);
 }
 
 int identity_user_remove(struct identity *id, struct arena *a, const char *login, const struct principal *who,

@@ -214,6 +214,17 @@ def test_members_and_grants(server, boss, log, path, stack):
     assert log.kinds() == []
 
 
+def test_a_user_who_goes(server, boss, log):
+    server.admin("user", "add", "leaver", "--org", "acme")
+    log.since()
+    boss.ok("DELETE", "/api/site/users/leaver")
+    (first, left), (second, gone) = log.since()
+    assert (first, left["organization"]["name"], left["member"]) == ("member.removed", "acme", "leaver")
+    assert (second, gone["organization"]["name"], gone["member"], gone["user"]["githubLogin"]) == ("user.removed", "leaver", "leaver", "boss")
+    boss.refused(404, "DELETE", "/api/site/users/leaver")
+    assert log.kinds() == []
+
+
 def test_tokens(server, boss, log, stack):
     made = boss.post("/api/user/tokens", {"description": "of a laptop"})
     event = log.one("token.created")
