@@ -70,13 +70,16 @@ static int list_fn(struct db_conn *c, void *arg, struct err *e)
 	return q_org_members(c, p->a, &in, &p->rows, &p->count, e);
 }
 
+/* "backend" are those of an identity provider behind the organization: there is none, or it is this server. */
+static const char *const types[] = { "frontend", "backend", NULL };
+const struct field member_list_query[] = { QUERY("type", FIELD_STRING, .one_of = types,
+						 .doc = "both have the same members"),
+					   QUERY("continuationToken", FIELD_STRING), FIELD_END };
+
 static int list_arguments(struct request *r, struct membership *p, struct err *e)
 {
-	/* "backend" are those of an identity provider behind the organization: there is none, or it is this server. */
-	const char *type = request_query(r, "type"), *token = request_query(r, "continuationToken");
+	const char *token = request_query(r, "continuationToken");
 	struct str name;
-	if (type && type[0] && !streq(type, "frontend") && !streq(type, "backend"))
-		return err_set(e, ERR_BAD_REQUEST, "type: must be frontend or backend");
 	p->after_name = "";
 	if (!token || !token[0])
 		return 0;

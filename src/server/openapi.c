@@ -158,24 +158,38 @@ static const struct {
 	{ 503, "ServiceUnavailable", "The server starts or stops", true },
 };
 
-static void write_refusals(struct json_writer *j, const struct route *row, const int *named, size_t count)
+/* A status that a row names. */
+struct named {
+	int status;
+	struct str type; /* p NULL: none */
+};
+
+static void write_refusals(struct json_writer *j, const struct route *row, const struct named *named, size_t count)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
-		bool wanted = refusals[i].always && may_answer(row, refusals[i].status);
+		const struct named *own = NULL;
 		for (size_t k = 0; k < count; k++)
-			wanted |= named[k] == refusals[i].status;
-		if (!wanted)
+			if (named[k].status == refusals[i].status)
+				own = &named[k];
+		if (!own && !(refusals[i].always && may_answer(row, refusals[i].status)))
 			continue;
 		char status[8];
 		snprintf(status, sizeof(status), "%d", refusals[i].status);
 		jw_key(j, status);
-		write_reference(j, "responses", refusals[i].name);
+		if (!own || !own->type.p) {
+			write_reference(j, "responses", refusals[i].name);
+			continue;
+		}
+		jw_object(j);
+		jw_kv_string(j, "description", refusals[i].description);
+		write_content(j, own->type);
+		jw_object_end(j);
 	}
 }
 
 static void write_answers(struct json_writer *j, const struct route *row, struct str answers)
 {
-	int named[8];
+	struct named named[8];
 	size_t count = 0;
 	jw_key(j, "responses");
 	jw_object(j);
@@ -184,15 +198,17 @@ static void write_answers(struct json_writer *j, const struct route *row, struct
 		struct str status = str_cut(one, ' ', &type);
 		int64_t number = 0;
 		BUG_ON(!str_to_int64(status, &number) || count == ARRAY_SIZE(named));
+		if (type.p)
+			type = str_trim(type);
 		if (number >= 400) {
-			named[count++] = (int)number;
+			named[count++] = (struct named){ (int)number, type };
 			continue;
 		}
 		jw_key_str(j, status);
 		jw_object(j);
 		jw_kv_string(j, "description", type.p ? "Done" : "Done; the body is empty");
 		if (type.p)
-			write_content(j, str_trim(type));
+			write_content(j, type);
 		jw_object_end(j);
 	}
 	write_refusals(j, row, named, count);
@@ -202,7 +218,7 @@ static void write_answers(struct json_writer *j, const struct route *row, struct
 static void write_operation(struct json_writer *j, const struct route *row)
 {
 	char method[16] = "";
-	struct str answers = str_of(row->answers ? row->answers : "200 any");
+	struct str answers = str_of(row->answers);
 	struct str body = cut_body(&answers);
 	for (size_t i = 0; row->method[i] && i < sizeof(method) - 1; i++)
 		method[i] = (char)(row->method[i] | 0x20);
@@ -210,8 +226,6 @@ static void write_operation(struct json_writer *j, const struct route *row)
 	jw_object(j);
 	write_name(j, row);
 	jw_kv_string(j, "summary", row->summary);
-	if (!row->answers)
-		jw_kv_bool(j, "x-slipway-described", false);
 	write_parameters(j, row);
 	if (row->auth != AUTH_NONE && row->auth != AUTH_URL) {
 		jw_key(j, "security");

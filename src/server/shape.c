@@ -161,16 +161,27 @@ static bool is_spread(struct str member)
 	return str_starts_with(member, "...");
 }
 
+static bool is_others(struct str member)
+{
+	return str_starts_with(member, "*:");
+}
+
 static struct str spread_text(struct str member)
 {
 	return str_of(find((struct str){ member.p + 3, member.n - 3 })->text);
+}
+
+/* A name with a dot in it stands in quotes. */
+static struct str unquoted(struct str name)
+{
+	return is_literal(name) ? inner(name) : name;
 }
 
 static void write_properties(struct json_writer *j, struct str members)
 {
 	while (members.p) {
 		struct str doc, type, member = shape_cut(members, ';', &members);
-		if (member.n == 0)
+		if (member.n == 0 || is_others(member))
 			continue;
 		if (is_spread(member)) {
 			write_properties(j, spread_text(member));
@@ -181,7 +192,7 @@ static void write_properties(struct json_writer *j, struct str members)
 			name.n--;
 		/* The explanation stands in parentheses, which no type has. */
 		type = str_cut(type, '(', &doc);
-		jw_key_str(j, name);
+		jw_key_str(j, unquoted(name));
 		jw_object(j);
 		write_type_members(j, str_trim(type));
 		if (doc.p)
@@ -194,7 +205,7 @@ static void write_required(struct json_writer *j, struct str members)
 {
 	while (members.p) {
 		struct str rest, member = shape_cut(members, ';', &members);
-		if (member.n == 0)
+		if (member.n == 0 || is_others(member))
 			continue;
 		if (is_spread(member)) {
 			write_required(j, spread_text(member));
@@ -202,7 +213,21 @@ static void write_required(struct json_writer *j, struct str members)
 		}
 		struct str name = shape_cut(member, ':', &rest);
 		if (name.p[name.n - 1] != '?')
-			jw_str(j, name);
+			jw_str(j, unquoted(name));
+	}
+}
+
+/* What members with other names are, where a row says so. */
+static void write_others(struct json_writer *j, struct str members)
+{
+	while (members.p) {
+		struct str type, member = shape_cut(members, ';', &members);
+		if (!is_others(member))
+			continue;
+		shape_cut(member, ':', &type);
+		type = str_cut(type, '(', &(struct str){ 0 });
+		jw_key(j, "additionalProperties");
+		shape_write_type(j, str_trim(type));
 	}
 }
 
@@ -218,6 +243,7 @@ static void write_members(struct json_writer *j, struct str members)
 	jw_array(j);
 	write_required(j, members);
 	jw_array_end(j);
+	write_others(j, members);
 	jw_object_end(j);
 }
 

@@ -8,10 +8,10 @@
  *	         Name                                        a shape of api/shapes.def
  *	         [type]  {type}                              an array; an object with any names
  *	         type | type                                 one or the other
- *	members  name: type; name?: type (what it means); ...Name
- *	         `?`: may be absent; `...`: all members of that shape
+ *	members  name: type; name?: type (what it means); "a.name": type; ...Name
+ *	         `?`: may be absent; `...`: all members of that shape; `*: type`: any others
  *	shape    members of an object, or `= type` for anything else
- *	answers  STATUS [type][; STATUS [type]]              without a type: an empty body
+ *	answers  STATUS [type][; STATUS [type]]              without a type: an empty body; of 400 and more, an Error
  *	         BODY -> answers                             BODY is the type of the request's body
  *	         a type with a `/` in it is that content type
  *

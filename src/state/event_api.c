@@ -261,6 +261,14 @@ static int write_page(struct request *r, struct json_writer *j, struct reader *r
 	return 0;
 }
 
+const struct field engine_event_query[] = {
+	QUERY("continuationToken", FIELD_STRING),
+	QUERY("type", FIELD_STRING_LIST, .doc = "only events of these kinds; may be repeated"),
+	QUERY("urn", FIELD_STRING, .doc = "only events of this resource"),
+	QUERY("include_non_activated", FIELD_BOOL, .doc = "there are none: each is told as soon as it is in its place"),
+	FIELD_END
+};
+
 static int read_arguments(struct request *r, struct reader *ret, struct err *e)
 {
 	const char *types[TYPES_MAX];

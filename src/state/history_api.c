@@ -171,6 +171,14 @@ static int page_of(struct request *r, struct history *p, struct err *e)
 	return 0;
 }
 
+#define HISTORY_PAGE                                                                                       \
+	QUERY("page", FIELD_INT, .min = 0, .max = INT32_MAX, .doc = "from 1; 0 or without pageSize: all"), \
+		QUERY("pageSize", FIELD_INT, .min = 0, .max = HISTORY_PAGE_MAX, .doc = "0 or absent: all of it")
+const struct field update_list_query[] = {
+	HISTORY_PAGE, QUERY("output-type", FIELD_STRING, .doc = "service: with who asked for each"), FIELD_END
+};
+const struct field preview_list_query[] = { HISTORY_PAGE, QUERY("asc", FIELD_BOOL, .doc = "oldest first"), FIELD_END };
+
 int history_api_list(struct request *r, struct response *w, struct err *e)
 {
 	struct history p = { .r = r, .version = DB_NULL_INT };

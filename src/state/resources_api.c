@@ -148,6 +148,30 @@ static void write_rows(struct json_writer *j, const struct search *p, bool dotte
 
 /* --- ours --- */
 
+#define RESOURCE_FILTERS                                                                             \
+	QUERY("type", FIELD_STRING, .max = SEARCH_BYTES_MAX, .doc = "* stands for anything"),        \
+		QUERY("urn", FIELD_STRING, .max = SEARCH_BYTES_MAX, .doc = "* stands for anything"), \
+		QUERY("text", FIELD_STRING, .max = SEARCH_BYTES_MAX, .doc = "in URN or id"),         \
+		QUERY("pageSize", FIELD_INT, .min = 1, .max = PAGE_MAX), QUERY("continuationToken", FIELD_STRING)
+const struct field resource_list_query[] = { RESOURCE_FILTERS, FIELD_END };
+const struct field resource_search_query[] = { RESOURCE_FILTERS, QUERY("project", FIELD_STRING),
+					       QUERY("stack", FIELD_STRING), FIELD_END };
+const struct field resource_get_query[] = {
+	QUERY("urn", FIELD_STRING, .required = true, .min = 1),
+	QUERY("version", FIELD_INT, .min = 1, .max = INT64_MAX, .doc = "absent: the newest state"),
+	QUERY("ordinal", FIELD_INT, .min = 0, .max = INT32_MAX, .doc = "which, where a URN repeats; 0 if absent"),
+	FIELD_END
+};
+const struct field hosted_search_query[] = {
+	QUERY("query", FIELD_STRING, .doc = "words, and name:, package:, project:, stack:, type:, urn:"),
+	QUERY("sort", FIELD_STRING, .doc = "refused: results come by project, stack and URN"),
+	QUERY("properties", FIELD_STRING, .doc = "true is refused: values are shown for one resource at a time"),
+	QUERY("size", FIELD_INT, .min = 1, .max = PAGE_MAX),
+	QUERY("page", FIELD_INT, .min = 1, .max = INT32_MAX),
+	QUERY("cursor", FIELD_STRING),
+	FIELD_END
+};
+
 /* A filter of the query's: NULL if it is absent or empty. */
 static int read_value(struct request *r, const char *name, bool text, const char **ret, struct err *e)
 {

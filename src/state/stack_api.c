@@ -81,6 +81,11 @@ int stack_api_create(struct request *r, struct response *w, struct err *e)
 	return 0;
 }
 
+const struct field stack_delete_query[] = {
+	QUERY("force", FIELD_BOOL, .doc = "also with resources"),
+	QUERY("forceDestroy", FIELD_BOOL, .doc = "the same, as Pulumi's provider calls it"), FIELD_END
+};
+
 struct look {
 	struct request *r;
 	struct stack stack;
@@ -193,6 +198,14 @@ static int list_fn(struct db_conn *c, void *arg, struct err *e)
 	struct list *p = arg;
 	return q_stack_list(c, p->r->arena, &p->in, &p->rows, &p->count, e);
 }
+
+const struct field stack_list_query[] = { QUERY("organization", FIELD_STRING),
+					  QUERY("project", FIELD_STRING),
+					  QUERY("tagName", FIELD_STRING),
+					  QUERY("tagValue", FIELD_STRING),
+					  QUERY("maxResults", FIELD_INT, .min = 1, .max = LIST_PAGE),
+					  QUERY("continuationToken", FIELD_STRING),
+					  FIELD_END };
 
 /* "<org>/<project>/<stack>" of the last one on the page before. */
 static int list_token(struct request *r, struct stack_list_in *in, struct err *e)

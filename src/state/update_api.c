@@ -190,6 +190,9 @@ static int look_fn(struct db_conn *c, void *arg, struct err *e)
 	return update_get(c, p->r->arena, request_param(p->r, "updateID"), request_access(p->r)->stack_id, &p->u, e);
 }
 
+const struct field update_get_query[] = { QUERY("continuationToken", FIELD_STRING, .doc = "of no meaning here"),
+					  FIELD_END };
+
 int update_api_get(struct request *r, struct response *w, struct err *e)
 {
 	struct look p = { r };

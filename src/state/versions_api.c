@@ -66,6 +66,14 @@ static void put_version(struct json_writer *j, const struct version_list_row *v)
 	jw_object_end(j);
 }
 
+const struct field version_list_query[] = { QUERY("pageSize", FIELD_INT, .min = 1, .max = PAGE_MAX),
+					    QUERY("continuationToken", FIELD_INT, .min = 1, .max = INT64_MAX),
+					    FIELD_END };
+const struct field version_compare_query[] = {
+	QUERY("from", FIELD_INT, .required = true, .min = 1, .max = INT64_MAX, .doc = "a version"),
+	QUERY("to", FIELD_INT, .required = true, .min = 1, .max = INT64_MAX, .doc = "a version"), FIELD_END
+};
+
 int versions_api_list(struct request *r, struct response *w, struct err *e)
 {
 	struct listing l = { .r = r, .in = { .stack_id = request_access(r)->stack_id } };
@@ -104,8 +112,6 @@ int versions_api_compare(struct request *r, struct response *w, struct err *e)
 	int rc = request_query_int(r, "from", 1, INT64_MAX, 0, &from, e);
 	if (rc == 0)
 		rc = request_query_int(r, "to", 1, INT64_MAX, 0, &to, e);
-	if (rc == 0 && (from == 0 || to == 0))
-		return err_set(e, ERR_BAD_REQUEST, "from and to must name two versions");
 	if (rc == 0)
 		rc = document_read(app_of(r), r->arena, stack_id, from, &before, e);
 	if (rc == 0)

@@ -24,7 +24,7 @@ NAMES = {"orgName": "acme", "projectName": "shop", "stackName": "dev"}
 def own():
     run = subprocess.run([where.slipway(), "routes", "--openapi"], capture_output=True, text=True, check=True)
     document = json.loads(run.stdout)
-    document["paths"] = {path: {m: o for m, o in methods.items() if o["operationId"] not in LEFT_OUT and o.get("x-slipway-described", True)}
+    document["paths"] = {path: {m: o for m, o in methods.items() if o["operationId"] not in LEFT_OUT}
                          for path, methods in document["paths"].items() if path.startswith("/api/")}
     return document
 

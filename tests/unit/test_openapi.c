@@ -96,6 +96,14 @@ static void test_the_document(void **state)
 	}
 }
 
+static void test_every_route_is_described(void **state)
+{
+	for (size_t i = 0; i < server_route_count; i++)
+		if (!server_routes[i].answers)
+			fail_msg("%s %s does not say what it answers", server_routes[i].method,
+				 server_routes[i].pattern);
+}
+
 /* Arguments of a query that a handler reads are those of its table; so two rows of one handler have the same table. */
 static void test_one_query_for_a_handler(void **state)
 {
@@ -111,6 +119,7 @@ int main(void)
 		cmocka_unit_test(test_types),
 		cmocka_unit_test(test_shapes),
 		cmocka_unit_test(test_the_document),
+		cmocka_unit_test(test_every_route_is_described),
 		cmocka_unit_test(test_one_query_for_a_handler),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
