@@ -53,13 +53,16 @@ class Contract:
         self.operations = [Operation(method, path, node, components)
                            for path, methods in document["paths"].items() for method, node in methods.items()]
         self.operations.sort(key=lambda o: o.order)
+        # What stands first in the path of an operation is not a value for a parameter that stands first.
+        self.heads = {o.path.split("/")[1] for o in self.operations if not o.order[1]}
         self.components = components
         self.validators = {}
 
     def find(self, method, path):
         path = path.partition("?")[0]
         method = "GET" if method == "HEAD" else method
-        return next((o for o in self.operations if o.method == method and o.pattern.fullmatch(path)), None)
+        known = path.partition("/")[2].partition("/")[0] in self.heads
+        return next((o for o in self.operations if o.method == method and o.pattern.fullmatch(path) and not (known and o.order[1])), None)
 
     def validator(self, operation, status, media):
         key = (operation.id, status, media)
