@@ -96,10 +96,18 @@ def test_api(made, api):
     assert ("GET", "/api/user") in routes and ("POST", "/api/stacks/{orgName}/{projectName}/{stackName}/deployments") in routes
     ids = [o["operationId"] for o in listed["operations"]]
     assert len(ids) == len(set(ids)) == sum(len(p) for p in api.get("/api/openapi/pulumi-spec.json")["paths"].values())
-    assert "GET /api/user" in made.run("api", "describe", "user_get").stdout
+    assert "GET /api/user" in made.run("api", "describe", "GetCurrentUser").stdout
+    assert "waiting" in made.run("api", "describe", "deploy_waiting").stdout  # ours have names, too
     said = made.run("api", "describe", "ListStackDeploymentsHandlerV2").stdout
     assert "pageSize" in said and "itemsPerPage" in said, said
     assert made.json("api", "/api/user")["githubLogin"] == "admin"
+    assert made.json("api", "GetCurrentUser")["githubLogin"] == "admin"
+    # The path is filled from the stack that is selected; fields are the query, or the body.
+    assert made.json("api", "ListStackDeploymentsHandlerV2", "--method", "GET", "-F", "pageSize=3")["itemsPerPage"] == 3
+    assert made.json("api", "PatchDeploymentSettings", "-F", "tag=from-the-cli")["tag"] == "from-the-cli"
+    assert made.json("api", "GetDeploymentSettings")["tag"] == "from-the-cli"
+    described = json.dumps(made.json("api", "describe", "GetDeployment_version", "--output", "json"))
+    assert '"latestVersion"' in described and '"not-started"' in described  # the schema of the answer, and what it refers to
 
 
 def test_environments_of_a_stack_are_refused(made, api, stack):
