@@ -54,19 +54,32 @@ ORDER BY org_number DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
 SELECT id FROM deployments WHERE org_id = :org_id AND status = :status AND org_number < :below
 ORDER BY org_number DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
 
--- name: listing_readable :many
--- Newest first, of the stacks that a reader may see.
--- in: org_id text, reader_id text, status text?, skip int, n int
--- out: id text
-SELECT d.id FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
-	AND d.stack_id IN (SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id)
-ORDER BY d.org_number DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
+-- name: listing_split :one
+-- How many stacks of the organization are hidden from a reader, and how many not.
+-- in: org_id text, reader_id text
+-- out: hidden int, readable int
+SELECT (SELECT COUNT(*) FROM stacks s WHERE s.org_id = :org_id) - COUNT(*) AS hidden, COUNT(*) AS readable
+FROM stack_readers v JOIN stacks t ON t.id = v.stack_id WHERE v.reader_id = :reader_id AND t.org_id = :org_id;
 
--- name: listing_readable_count :one
--- in: org_id text, reader_id text, status text?
--- out: n int
-SELECT COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id AND (:status IS NULL OR d.status = :status)
-	AND d.stack_id IN (SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id);
+-- name: listing_buckets_of :many
+-- As listing_buckets, but counted from the rows: of the stacks that are hidden from a reader, or of those that are not.
+-- in: org_id text, reader_id text, hidden bool, status text?
+-- out: bucket int, n int
+SELECT d.org_number / 1000 AS bucket, COUNT(*) AS n FROM deployments d WHERE d.stack_id IN (
+	SELECT s.id FROM stacks s WHERE s.org_id = :org_id AND CASE WHEN s.id IN (
+		SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id) THEN 0 ELSE 1 END = :hidden)
+	AND (:status IS NULL OR d.status = :status)
+GROUP BY d.org_number / 1000 ORDER BY bucket DESC;
+
+-- name: listing_readable :many
+-- Newest first, from below a number on, of the stacks that a reader may see. The CASE keeps the planner from collecting all of
+-- those and sorting them.
+-- in: org_id text, reader_id text, status text?, below int, skip int, n int
+-- out: id text
+SELECT d.id FROM deployments d WHERE d.org_id = :org_id AND d.org_number < :below
+	AND (:status IS NULL OR d.status = :status)
+	AND CASE WHEN d.stack_id IN (SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id) THEN 1 ELSE 0 END = 1
+ORDER BY d.org_number DESC LIMIT COALESCE(:n, 0) OFFSET COALESCE(:skip, 0);
 
 -- name: listing_stack :many
 -- Newest first.

@@ -49,27 +49,55 @@ struct paging {
 	size_t bucket_count;
 };
 
+/* What is hidden is taken away from the counts; when that is most of it, what is not is counted. */
+static int readable_buckets(struct paging *p, struct err *e)
+{
+	const struct listing *l = p->l;
+	struct listing_split_row split = { 0 };
+	struct listing_buckets_of_in in = { .org_id = l->org_id, .reader_id = l->reader_id, .status = l->status };
+	struct listing_buckets_of_row *rows;
+	size_t count, at = 0;
+	int rc = q_listing_split(p->c, p->a, &(struct listing_split_in){ l->org_id, l->reader_id }, &split, e);
+	if (rc < 0)
+		return rc;
+	in.hidden = split.hidden <= split.readable;
+	rc = q_listing_buckets_of(p->c, p->a, &in, &rows, &count, e);
+	if (rc < 0)
+		return rc;
+	if (in.hidden) {
+		/* Both go from the newest on, and what is hidden is counted among all. */
+		for (size_t i = 0; i < p->bucket_count && at < count; i++)
+			if (p->buckets[i].bucket == rows[at].bucket)
+				p->buckets[i].n -= rows[at++].n;
+		return 0;
+	}
+	p->buckets = arena_array(p->a, count, sizeof(*p->buckets));
+	if (!p->buckets)
+		return err_nomem(e);
+	p->bucket_count = count;
+	for (size_t i = 0; i < count; i++)
+		p->buckets[i] = (struct listing_buckets_row){ rows[i].bucket, rows[i].n };
+	return 0;
+}
+
 static int count_all(struct paging *p, struct err *e)
 {
 	const struct listing *l = p->l;
 	int rc;
+	p->total = 0;
 	if (l->stack_id) {
 		struct listing_stack_count_row row;
 		rc = q_listing_stack_count(p->c, p->a, &(struct listing_stack_count_in){ l->stack_id, l->status }, &row,
 					   e);
 		p->total = rc > 0 ? row.n : 0;
-	} else if (l->reader_id) {
-		struct listing_readable_count_in in = { l->org_id, l->reader_id, l->status };
-		struct listing_readable_count_row row;
-		rc = q_listing_readable_count(p->c, p->a, &in, &row, e);
-		p->total = rc > 0 ? row.n : 0;
-	} else {
-		struct listing_buckets_in in = { l->org_id, l->status };
-		rc = q_listing_buckets(p->c, p->a, &in, &p->buckets, &p->bucket_count, e);
-		p->total = 0;
-		for (size_t i = 0; rc >= 0 && i < p->bucket_count; i++)
-			p->total += p->buckets[i].n;
+		return rc < 0 ? rc : 0;
 	}
+	struct listing_buckets_in in = { l->org_id, l->status };
+	rc = q_listing_buckets(p->c, p->a, &in, &p->buckets, &p->bucket_count, e);
+	if (rc >= 0 && l->reader_id)
+		rc = readable_buckets(p, e);
+	for (size_t i = 0; rc >= 0 && i < p->bucket_count; i++)
+		p->total += p->buckets[i].n;
 	return rc < 0 ? rc : 0;
 }
 
@@ -83,9 +111,10 @@ static int of_stack(struct paging *p, struct err *e)
 	return rc;
 }
 
-static int of_reader(struct paging *p, struct err *e)
+static int of_reader(struct paging *p, int64_t below, int64_t skip, struct err *e)
 {
-	struct listing_readable_in in = { p->l->org_id, p->l->reader_id, p->l->status, p->skip, p->n };
+	const struct listing *l = p->l;
+	struct listing_readable_in in = { l->org_id, l->reader_id, l->status, below, skip, p->n };
 	struct listing_readable_row *rows;
 	int rc = q_listing_readable(p->c, p->a, &in, &rows, &p->count, e);
 	for (size_t i = 0; rc >= 0 && i < p->count; i++)
@@ -105,6 +134,8 @@ static int of_org(struct paging *p, struct err *e)
 		return 0;
 	int64_t below = (p->buckets[b].bucket + 1) * BUCKET;
 	int rc;
+	if (l->reader_id)
+		return of_reader(p, below, skip, e);
 	if (l->status) {
 		struct listing_org_status_in in = { l->org_id, l->status, below, skip, p->n };
 		struct listing_org_status_row *rows;
@@ -143,7 +174,7 @@ int listing_page(struct db_conn *c, struct arena *a, const struct listing *l, co
 	if (first < p.total) {
 		p.n = p.total - first < l->page_size ? p.total - first : l->page_size;
 		p.skip = l->ascending ? p.total - first - p.n : first;
-		rc = l->stack_id ? of_stack(&p, e) : l->reader_id ? of_reader(&p, e) : of_org(&p, e);
+		rc = l->stack_id ? of_stack(&p, e) : of_org(&p, e);
 	}
 	if (rc < 0)
 		return rc;

@@ -1,7 +1,7 @@
 /*
  * listing.h: pages of deployments, and how many there are. Of a whole organization both come from the counts of buckets
- * (sql/migrations/0018_lists.sql): any page of any size of list is found at once. Only where something is hidden from
- * whoever asks, the rows themselves are counted.
+ * (sql/migrations/0018_lists.sql): any page of any size of list is found at once. Where something is hidden from whoever
+ * asks, the rows of what is hidden are counted, or those of what is not, whichever are fewer stacks.
  */
 #ifndef SLIPWAY_DEPLOY_LISTING_H
 #define SLIPWAY_DEPLOY_LISTING_H

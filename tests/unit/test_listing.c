@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "db/queries_identity.h"
 #include "db/queries_listing.h"
 #include "db/queries_state.h"
 #include "deploy/listing.h"
@@ -10,6 +11,7 @@
 #include "unit.h"
 
 #define STACKS 7
+#define READERS 2	 /* from the first one two stacks are hidden, from the second one all but two */
 #define DEPLOYMENTS 3300 /* a bucket has a thousand */
 
 struct entry {
@@ -27,11 +29,39 @@ struct fixture {
 	const char *org;
 	const char *stack[STACKS];
 	bool removed[STACKS];
+	const char *reader[READERS];
 	struct entry all[DEPLOYMENTS];
 	size_t count;
 	unsigned seed;
 	struct err e;
 };
+
+static bool is_hidden(int reader, int stack)
+{
+	return (reader == 0) == (stack == 2 || stack == 4);
+}
+
+static int readers_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct fixture *f = arg;
+	int rc = 0;
+	for (int r = 0; r < READERS && rc >= 0; r++) {
+		f->reader[r] = id_new_arena(&f->arena);
+		struct user_insert_in user = { .id = f->reader[r],
+					       .name = arena_printf(&f->arena, "reader%d", r),
+					       .display_name = "",
+					       .email = "" };
+		rc = q_user_insert(c, &user, e);
+		if (rc >= 0)
+			rc = q_org_member_put(c, &(struct org_member_put_in){ f->org, user.id, "member", 1 }, e);
+		for (int i = 0; i < STACKS && rc >= 0; i++) {
+			struct grant_put_in grant = { f->stack[i], user.id, f->org, is_hidden(r, i) ? "none" : "read",
+						      false,	   1 };
+			rc = q_grant_put(c, &grant, e);
+		}
+	}
+	return rc;
+}
 
 static int setup_fn(struct db_conn *c, void *arg, struct err *e)
 {
@@ -48,7 +78,7 @@ static int setup_fn(struct db_conn *c, void *arg, struct err *e)
 					      .now_us = clock_now_us() };
 		rc = q_stack_insert(c, &in, e);
 	}
-	return rc;
+	return rc < 0 ? rc : readers_fn(c, f, e);
 }
 
 static int setup(void **state)
@@ -151,6 +181,7 @@ static void remove_stack(struct fixture *f, int stack)
 struct look {
 	struct fixture *f;
 	struct listing l;
+	int reader; /* -1: sees everything */
 	const char *ids[LISTING_PAGE_MAX];
 	size_t count;
 	int64_t total;
@@ -167,7 +198,8 @@ static int look_fn(struct db_conn *c, void *arg, struct err *e)
 
 static bool is_listed(const struct entry *d, const struct look *k)
 {
-	return !d->gone && (!k->l.status || streq(deployment_status_name(d->status), k->l.status)) &&
+	return !d->gone && (k->reader < 0 || !is_hidden(k->reader, d->stack)) &&
+	       (!k->l.status || streq(deployment_status_name(d->status), k->l.status)) &&
 	       (!k->l.stack_id || streq(k->f->stack[d->stack], k->l.stack_id));
 }
 
@@ -193,7 +225,11 @@ static int64_t expected(const struct look *k, const char **ids, size_t *ret_coun
 static void check_page(struct fixture *f, int64_t page, int64_t page_size, const char *status, const char *stack_id,
 		       bool ascending)
 {
-	struct look k = { .f = f, .l = { f->org, NULL, stack_id, status, page, page_size, ascending } };
+	int reader = stack_id ? -1 : rand_r(&f->seed) % (READERS + 1) - 1;
+	struct look k = { .f = f,
+			  .l = { f->org, reader < 0 ? NULL : f->reader[reader], stack_id, status, page, page_size,
+				 ascending },
+			  .reader = reader };
 	const char *ids[LISTING_PAGE_MAX];
 	size_t count;
 	if (db_read(f->app.db, look_fn, &k, &f->e) < 0)
