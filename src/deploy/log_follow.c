@@ -55,7 +55,7 @@ static struct followed **place_of(const char *id)
 
 void log_changed(struct app *app, struct arena *a, const char *deployment_id)
 {
-	const char *key = app->http && deployment_id ? log_key(a, deployment_id) : NULL;
+	const char *key = deployment_id ? log_key(a, deployment_id) : NULL;
 	if (!key)
 		return;
 	pthread_mutex_lock(&all.lock);
@@ -63,7 +63,8 @@ void log_changed(struct app *app, struct arena *a, const char *deployment_id)
 	if (f)
 		atomic_fetch_add(&f->changes, 1);
 	pthread_mutex_unlock(&all.lock);
-	http_wake(app->http, key, 0);
+	if (app->http)
+		http_wake(app->http, key, 0);
 }
 
 struct followed *followed_join(const char *deployment_id)

@@ -196,6 +196,7 @@ struct http_piece;
 struct http_piece *http_piece_new(struct str bytes);
 struct http_piece *http_piece_ref(struct http_piece *p);
 void http_piece_unref(struct http_piece *p); /* NULL is fine */
+struct str http_piece_str(const struct http_piece *p);
 
 void response_stream(struct response *w, const char *content_type);
 /* Takes the reference. One of each run counts. */

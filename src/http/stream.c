@@ -44,6 +44,11 @@ void http_piece_unref(struct http_piece *p)
 		free(p);
 }
 
+struct str http_piece_str(const struct http_piece *p)
+{
+	return (struct str){ p->bytes, p->n };
+}
+
 void response_stream(struct response *w, const char *content_type)
 {
 	w->is_json = false;

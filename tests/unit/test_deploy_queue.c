@@ -1,12 +1,15 @@
 /* The queue against a small model, and the life of a job: claim, steps, log, ends, timers. */
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/id.h"
 #include "db/queries_limits.h"
 #include "db/queries_state.h"
 #include "deploy/job.h"
-#include "deploy/log_store.h"
+#include "deploy/log_follow.h"
 #include "deploy/pool.h"
 #include "deploy/queue.h"
 #include "os/file.h"
@@ -627,6 +630,86 @@ static void every_line_once(void **state)
 	assert_true(str_ends_with(v.steps[0].text, arena_printf(&f->arena, "%" PRId64 "\n", n - 1)));
 }
 
+/* --- followers --- */
+
+enum { FOLLOWERS = 6, APPENDS = 150, LINES = 7 };
+
+struct follow_thread {
+	pthread_t thread;
+	struct fixture *f;
+	const char *id;
+	int lines;
+	bool in_order, ended;
+};
+
+/* Takes news until the end, as a stream does, and counts the lines in them. */
+static void *follow(void *arg)
+{
+	struct follow_thread *t = arg;
+	struct followed *log = followed_join(t->id);
+	struct log_follower at = { 0 };
+	t->in_order = true;
+	while (log && !t->ended) {
+		_cleanup_arena_ struct arena a;
+		struct log_news news;
+		struct err e = { 0 };
+		arena_init(&a, 0);
+		if (followed_next(&t->f->app, &a, log, &at, false, &news, &e) < 0)
+			break;
+		t->ended = news.end;
+		if (!news.piece) {
+			usleep(200);
+			continue;
+		}
+		struct str text = http_piece_str(news.piece);
+		for (const char *p = text.p;
+		     (p = memmem(p, (size_t)(text.p + text.n - p), "\"line\":\"", 8)) != NULL;) {
+			p += 8;
+			t->in_order = t->in_order && strtol(p, NULL, 10) == t->lines;
+			t->lines++;
+		}
+		http_piece_unref(news.piece);
+	}
+	if (log)
+		followed_leave(log);
+	return NULL;
+}
+
+/* One log, many readers, some of whom come and go: each sees every line once and the end, and is told of each change. */
+static void followers_of_one_log(void **state)
+{
+	struct fixture *f = *state;
+	const char *id = create(f, 0, "preview", NULL, false);
+	struct follow_thread threads[FOLLOWERS];
+	int n = 0;
+	claim(f, 0, NULL);
+	step(f, id, 0, "running");
+	for (int i = 0; i < APPENDS; i++) {
+		_cleanup_buf_ struct buf b;
+		int64_t from = n;
+		/* The last of them come when much is there already. */
+		for (int k = 0; k < FOLLOWERS; k++) {
+			if (i != k * APPENDS / FOLLOWERS)
+				continue;
+			threads[k] = (struct follow_thread){ .f = f, .id = id };
+			pthread_create(&threads[k].thread, NULL, follow, &threads[k]);
+		}
+		buf_init(&b, 1 << 16);
+		buf_addc(&b, '[');
+		for (int k = 0; k < LINES; k++, n++)
+			buf_addf(&b, "%s{\"t\":1,\"l\":\"%d\\n\"}", k ? "," : "", n);
+		buf_addc(&b, ']');
+		assert_int_equal(append(f, id, 0, from, b.data), n);
+	}
+	assert_int_equal(deployment_end(&f->app, &f->arena, id, 1, DEPLOYMENT_SUCCEEDED, "", &f->e), 0);
+	for (int k = 0; k < FOLLOWERS; k++) {
+		pthread_join(threads[k].thread, NULL);
+		assert_true(threads[k].ended);
+		assert_true(threads[k].in_order);
+		assert_int_equal(threads[k].lines, n);
+	}
+}
+
 /* --- pools --- */
 
 static void a_pool_in_use(void **state)
@@ -673,6 +756,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_interrupted_ending_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(appends_at_offsets, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_line_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(followers_of_one_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pool_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_default_pool, setup, teardown),
 	};
