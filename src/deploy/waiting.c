@@ -142,13 +142,13 @@ static const char *text_of(const struct waiting *w, enum waiting_reason r, struc
 				    s, *s ? "" : "s");
 	case WAITING_LIMIT:
 		return arena_printf(
-			a, "the organization runs %" PRId64 " deployments, and its limit is %" PRId64 " at once",
-			w->active, w->limit);
+			a, "the organization runs %" PRId64 " deployment%s, and its limit is %" PRId64 " at once",
+			w->active, w->active == 1 ? "" : "s", w->limit);
 	case WAITING_NO_AGENT:
 		return w->pool_id ? arena_printf(a, "the agent pool '%s' has no agent that lives", w->pool_name)
 				  : "no agent that lives serves the organization";
 	case WAITING_FOR_AGENT:
-		return "it is next: an agent that is free takes it";
+		return "it is next on its stack: an agent that is free takes it when its turn has come";
 	case WAITING_REASON_COUNT:
 		break;
 	}

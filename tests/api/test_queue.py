@@ -131,3 +131,81 @@ def test_why_it_waits_for_a_pool(site, clock):
     assert kinds(site.waiting(stack, site.api.deploy(stack))) == ["queue"]
     clock.advance(1000)
     assert "no-agent" in kinds(site.waiting(stack, made))
+
+
+def test_each_cause_alone(site, clock):
+    """Each cause by itself, and that it goes: in words, as data, in the deployment and in its own route."""
+    stack, other = site.stack("acme/p/dev"), site.stack("acme/q/dev")
+    org, path = "/api/orgs/acme/deployments", path_of(stack) + "/deployments"
+    site.claim()  # an agent that lives
+    made = site.api.deploy(stack)
+
+    def seen():
+        said = site.waiting(stack, made)
+        assert said == site.api.get(f"{path}/{made['id']}")["waiting"]
+        assert said["text"] == "; ".join(r["text"] for r in said["reasons"]) and said["position"] == 1
+        return [(r["kind"], r["text"]) for r in said["reasons"]]
+
+    free = [("agents-busy", "it is next on its stack: an agent that is free takes it when its turn has come")]
+    assert seen() == free
+    site.api.post(org + "/pause")
+    assert seen() == [("organization-paused", "deployments of the organization are paused")] and site.claim() is None
+    site.api.post(org + "/resume")
+    site.api.post(path + "/pause")
+    assert seen() == [("stack-paused", "deployments of the stack are paused")] and site.claim() is None
+    site.api.post(path + "/resume")
+    limit(site, 1)
+    site.api.post(path + "/pause")
+    site.api.deploy(other)
+    assert site.claim() == "q/dev/1"
+    site.api.post(path + "/resume")
+    assert seen() == [("organization-limit", "the organization runs 1 deployment, and its limit is 1 at once")] and site.claim() is None
+    site.api.ok("PATCH", "/api/orgs/acme", {"setDeploymentConcurrency": 2})
+    assert seen() == free
+    # A default pool that nobody polls for; one that is silent; one that lives.
+    idle = site.api.post("/api/orgs/acme/agent-pools", {"name": "idle"})
+    site.api.ok("PATCH", f"/api/orgs/acme/agent-pools/{idle['id']}", {"isDefault": True})
+    assert seen() == [("no-agent", "the agent pool 'idle' has no agent that lives")] and site.claim() is None
+    site.api.post(path + "/pause")
+    assert site.server.api(idle["tokenValue"]).call("GET", "/api/deployments/poll").status_code == 204
+    site.api.post(path + "/resume")
+    assert seen() == free
+    clock.advance(160)
+    assert seen() == [("no-agent", "the agent pool 'idle' has no agent that lives")]
+    site.api.ok("DELETE", f"/api/orgs/acme/agent-pools/{idle['id']}?force=true")
+    assert seen() == [("no-agent", "no agent that lives serves the organization")]
+    assert site.claim() == "p/dev/1"
+
+
+def test_the_place_in_a_long_queue(site):
+    """Moves up when one before it leaves: by a cancel, by an end, by being superseded."""
+    stack = site.stack("acme/p/dev")
+    made = [site.api.deploy(stack, "update" if n < 3 else "preview", operationContext={"options": {"skipIntermediateDeployments": n == 2}}) for n in range(6)]
+
+    def places():
+        queued = [m for m in made if site.api.deployment(stack, m["id"])["status"] == "not-started"]
+        found = [site.waiting(stack, m)["position"] for m in queued]
+        listed = {d["id"]: d["waiting"]["position"] for d in site.api.get(path_of(stack) + "/deployments?status=not-started")["deployments"]}
+        assert listed == dict(zip((m["id"] for m in queued), found)) and found == list(range(1, len(queued) + 1))
+        return len(queued)
+
+    assert places() == 6
+    site.api.post(f"{path_of(stack)}/deployments/{made[4]['id']}/cancel")
+    assert places() == 5
+    assert site.claim() == "p/dev/1" and places() == 4
+    site.finish("p/dev/1")
+    assert places() == 3, "the second update has been superseded by the third"
+    assert site.claim() == "p/dev/3"
+
+
+def test_who_may_ask_why_it_waits(site):
+    stack = site.stack("acme/p/dev")
+    made, path = site.api.deploy(stack), path_of(stack)
+    member = site.server.user("worker")
+    for level, code in ((101, 200), (0, 404)):
+        site.api.ok("PUT", f"{path}/collaborators/worker", {"permission": level})
+        assert member.call("GET", f"{path}/deployments/{made['id']}/waiting").status_code == code
+    site.api.refused(404, "GET", f"{path}/deployments/0199d2a0-0000-7000-8000-000000000000/waiting")
+    assert site.api.get(f"{path}/deployments/{made['version']}/waiting") == site.waiting(stack, made), "by its number, too"
+    site.api.post(f"{path}/deployments/{made['id']}/cancel")
+    site.api.refused(404, "GET", f"{path}/deployments/{made['id']}/waiting", names="does not wait: it is skipped")
