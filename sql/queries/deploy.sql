@@ -127,14 +127,6 @@ SELECT deployments_paused AS paused, deployment_limit AS concurrency FROM orgs W
 -- in: org_id text, paused bool
 UPDATE orgs SET deployments_paused = :paused WHERE id = :org_id;
 
--- name: org_deployment_counts :many
--- Of the stacks that a reader may see; of all of them: listing_counts.
--- in: org_id text, reader_id text
--- out: status text, n int
-SELECT d.status, COUNT(*) AS n FROM deployments d WHERE d.org_id = :org_id
-	AND d.stack_id IN (SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id)
-GROUP BY d.status;
-
 -- name: org_paused_stacks :many
 -- in: org_id text, reader_id text?
 -- out: project text, name text

@@ -33,6 +33,15 @@ GROUP BY o.name, c.bucket, c.status HAVING SUM(c.n) <> 0 ORDER BY o.name, c.buck
 -- out: status text, n int
 SELECT status, SUM(n) AS n FROM deployment_counts WHERE org_id = :org_id GROUP BY status;
 
+-- name: listing_counts_of :many
+-- Of the stacks that are hidden from a reader, or of those that are not.
+-- in: org_id text, reader_id text, hidden bool
+-- out: status text, n int
+SELECT d.status, COUNT(*) AS n FROM deployments d WHERE d.stack_id IN (
+	SELECT s.id FROM stacks s WHERE s.org_id = :org_id AND CASE WHEN s.id IN (
+		SELECT v.stack_id FROM stack_readers v WHERE v.reader_id = :reader_id) THEN 0 ELSE 1 END = :hidden)
+GROUP BY d.status;
+
 -- name: listing_buckets :many
 -- The buckets that have some, newest first.
 -- in: org_id text, status text?

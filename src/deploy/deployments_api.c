@@ -4,10 +4,10 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/limits.h"
-#include "db/queries_listing.h"
 #include "db/queries_schedule.h"
 #include "deploy/deployment_request.h"
 #include "deploy/deployments_api.h"
+#include "deploy/listing.h"
 #include "deploy/queue.h"
 #include "identity/event.h"
 
@@ -106,7 +106,7 @@ struct pausing {
 	struct schedule_count_row schedules;
 	struct drift_status drift;
 	struct org_deployments_state_row org;
-	int64_t counts[DEPLOYMENT_STATUS_COUNT + 1]; /* by status */
+	int64_t counts[DEPLOYMENT_STATUS_COUNT]; /* by status */
 	struct org_paused_stacks_row *stacks;
 	size_t stack_count;
 };
@@ -221,21 +221,6 @@ int deploy_stack_metadata(struct request *r, struct response *w, struct err *e)
 	return 0;
 }
 
-static int count_by_status(struct db_conn *c, struct pausing *p, const char *reader_id, struct err *e)
-{
-	struct org_deployment_counts_in in = { .org_id = p->org_id, .reader_id = reader_id };
-	struct org_deployment_counts_row *visible;
-	struct listing_counts_row *all;
-	size_t count;
-	memset(p->counts, 0, sizeof(p->counts));
-	int rc = reader_id ? q_org_deployment_counts(c, p->arena, &in, &visible, &count, e)
-			   : q_listing_counts(c, p->arena, &(struct listing_counts_in){ p->org_id }, &all, &count, e);
-	for (size_t i = 0; rc >= 0 && i < count; i++)
-		p->counts[deployment_status_parse(reader_id ? visible[i].status : all[i].status)] +=
-			reader_id ? visible[i].n : all[i].n;
-	return rc;
-}
-
 static int org_metadata_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct pausing *p = arg;
@@ -245,7 +230,7 @@ static int org_metadata_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc >= 0)
 		rc = q_org_deployments_state(c, p->arena, &org, &p->org, e);
 	if (rc >= 0)
-		rc = count_by_status(c, p, stacks.reader_id, e);
+		rc = listing_status_counts(c, p->arena, p->org_id, stacks.reader_id, p->counts, e);
 	if (rc >= 0)
 		rc = q_org_paused_stacks(c, p->arena, &stacks, &p->stacks, &p->stack_count, e);
 	return rc < 0 ? rc : 0;

@@ -35,6 +35,39 @@ int counts_stack_removed(struct db_conn *c, const char *stack_id, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
+static void add_count(int64_t ret[DEPLOYMENT_STATUS_COUNT], const char *status, int64_t n)
+{
+	enum deployment_status s = deployment_status_parse(status);
+	if (s < DEPLOYMENT_STATUS_COUNT)
+		ret[s] += n;
+}
+
+int listing_status_counts(struct db_conn *c, struct arena *a, const char *org_id, const char *reader_id,
+			  int64_t ret[DEPLOYMENT_STATUS_COUNT], struct err *e)
+{
+	struct listing_split_row split = { 0 };
+	struct listing_counts_of_in of = { .org_id = org_id, .reader_id = reader_id };
+	struct listing_counts_of_row *some;
+	struct listing_counts_row *all;
+	size_t count;
+	int rc = 0;
+	memset(ret, 0, DEPLOYMENT_STATUS_COUNT * sizeof(*ret));
+	if (reader_id)
+		rc = q_listing_split(c, a, &(struct listing_split_in){ org_id, reader_id }, &split, e);
+	of.hidden = split.hidden <= split.readable;
+	if (rc >= 0 && of.hidden) {
+		rc = q_listing_counts(c, a, &(struct listing_counts_in){ org_id }, &all, &count, e);
+		for (size_t i = 0; rc >= 0 && i < count; i++)
+			add_count(ret, all[i].status, all[i].n);
+	}
+	if (rc < 0 || !reader_id)
+		return rc;
+	rc = q_listing_counts_of(c, a, &of, &some, &count, e);
+	for (size_t i = 0; rc >= 0 && i < count; i++)
+		add_count(ret, some[i].status, of.hidden ? -some[i].n : some[i].n);
+	return rc;
+}
+
 /* --- pages --- */
 
 struct paging {

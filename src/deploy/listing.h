@@ -23,6 +23,10 @@ struct listing {
 int listing_page(struct db_conn *c, struct arena *a, const struct listing *l, const char **ids, size_t *ret_count,
 		 int64_t *ret_total, struct err *e);
 
+/* Inside of a transaction: how many there are of each status in the organization. reader_id as above. */
+int listing_status_counts(struct db_conn *c, struct arena *a, const char *org_id, const char *reader_id,
+			  int64_t ret[DEPLOYMENT_STATUS_COUNT], struct err *e);
+
 /* --- the counts; each inside of the transaction that changes the rows --- */
 int counts_added(struct db_conn *c, const char *deployment_id, const char *status, struct err *e);
 int counts_moved(struct db_conn *c, const char *deployment_id, const char *from, const char *to, struct err *e);

@@ -93,6 +93,14 @@ def test_all_pages_of_an_organization(site, who, ascending):
             assert pages == wanted, (who, status, size)
 
 
+def test_counts_of_an_organization(site):
+    """They are those of the list, for each who asks."""
+    names = {"not-started": "notStarted"}
+    for api in (site.api, site.member, site.few):
+        counts = api.get(f"{ORG}/metadata")["deploymentCounts"]
+        assert counts == {**{names.get(s, s): len(site.expected(api, s)) for s in STATUSES}, "total": len(site.expected(api))}
+
+
 def test_all_pages_of_a_stack(site):
     for stack in STACKS:
         for status in (None, "not-started", "skipped"):
