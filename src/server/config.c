@@ -83,7 +83,7 @@ const struct option config_options[] = {
 	       .help = "the largest archive of the dependency cache, in MiB"),
 	OPTION(struct config, times.cache_mib, "cache-limit", OPTION_INT, SERVER, .argument = "MIB",
 	       .fallback = "51200", .min = 1, .max = 1024 * 1024 * 1024,
-	       .help = "the whole dependency cache, in MiB: what was read longest ago goes first"),
+	       .help = "the dependency cache in all, in MiB: what was read longest ago goes"),
 	OPTION(struct config, times.cache_retention_us, "cache-retention", OPTION_DURATION, SERVER, TIME,
 	       .fallback = "720h", .help = "an archive of the dependency cache that nobody read for so long goes"),
 	OPTION(struct config, body_max_mib, "body-limit", OPTION_INT, SERVER, .argument = "MIB", .fallback = "512",
