@@ -5,6 +5,7 @@
 #include "cli/site_call.h"
 
 #include "base/clock.h"
+#include "base/encode.h"
 
 #define PATH_MAX_BYTES (64 * (size_t)1024)
 
@@ -60,6 +61,21 @@ int command_user_add(struct invocation *in, struct err *e)
 	call_set(&c, "role", in->config.role);
 	if (in->config.site_admin)
 		jw_kv_bool(&c.j, "siteAdmin", true);
+	return call_run(&c, e);
+}
+
+int command_user_remove(struct invocation *in, struct err *e)
+{
+	_cleanup_buf_ struct buf path;
+	buf_init(&path, PATH_MAX_BYTES);
+	buf_adds(&path, "/api/site/users/");
+	url_escape(&path, str_of(in->args[0]));
+	int rc = buf_check(&path, "the path", e);
+	if (rc < 0)
+		return rc;
+	struct call c;
+	call_init(&c, in, path.data, "id");
+	c.method = "DELETE";
 	return call_run(&c, e);
 }
 

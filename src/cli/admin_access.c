@@ -1,8 +1,6 @@
 /* `slipway admin grant|org-token ...`: who may do what to a stack, and tokens of machines. */
 #include "cli/site_call.h"
 
-#include <stdio.h>
-
 #include "base/encode.h"
 
 #define PATH_BYTES (16 * (size_t)1024)

@@ -119,18 +119,3 @@ int command_org_members(struct invocation *in, struct err *e)
 	int rc = call_org_path(&path, in->args[0], "/members", e);
 	return rc < 0 ? rc : list_run(in, path.data, "members", columns, e);
 }
-
-int command_user_remove(struct invocation *in, struct err *e)
-{
-	_cleanup_buf_ struct buf path;
-	buf_init(&path, PATH_BYTES);
-	buf_adds(&path, "/api/site/users/");
-	url_escape(&path, str_of(in->args[0]));
-	int rc = buf_check(&path, "the path", e);
-	if (rc < 0)
-		return rc;
-	struct call c;
-	call_init(&c, in, path.data, "id");
-	c.method = "DELETE";
-	return call_run(&c, e);
-}

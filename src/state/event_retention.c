@@ -8,7 +8,8 @@
 
 /* Looked at so often; removed in steps that hold the writer only briefly. */
 #define LOOK_EVERY_US (10 * US_PER_MINUTE)
-#define STEP 10
+/* Batches; one may have a megabyte. */
+#define STEP 100
 /* Between two steps. */
 #define PAUSE_US (100 * US_PER_MS)
 
@@ -17,7 +18,6 @@ struct looking {
 	struct events_old_in in;
 	struct events_old_row *rows;
 	size_t count;
-	int64_t batches;
 };
 
 static int look_fn(struct db_conn *c, void *arg, struct err *e)
@@ -29,14 +29,10 @@ static int look_fn(struct db_conn *c, void *arg, struct err *e)
 static int remove_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	struct looking *l = arg;
-	l->batches = 0;
-	for (size_t i = 0; i < l->count; i++) {
-		int rc = q_events_remove(c, &(struct events_remove_in){ l->rows[i].update_id }, e);
-		if (rc < 0)
-			return rc;
-		l->batches += rc;
-	}
-	return 0;
+	int rc = 0;
+	for (size_t i = 0; rc >= 0 && i < l->count; i++)
+		rc = q_events_remove(c, &(struct events_remove_in){ l->rows[i].update_id, l->rows[i].id }, e);
+	return rc < 0 ? rc : 0;
 }
 
 int state_event_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e)
@@ -61,7 +57,7 @@ int state_event_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, stru
 	if (rc < 0)
 		return rc;
 	if (l.count > 0)
-		log_debug("state", "events of %zu updates removed (%lld batches)", l.count, (long long)l.batches);
+		log_debug("state", "%zu batches of old events removed", l.count);
 	look_at_us = now_us + (l.count > 0 ? PAUSE_US : LOOK_EVERY_US);
 	*ret_next_us = look_at_us;
 	return 0;
