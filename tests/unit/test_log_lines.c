@@ -36,7 +36,8 @@ static void expect(const char *array, size_t from, const char *secret, const cha
 	json_foreach(item, root) {
 		struct str text;
 		int64_t t;
-		assert_true(json_int64(json_get(item, "t"), &t) && json_string(json_get(item, "l"), &a, &text));
+		assert_true(json_int64(json_get(item, "t"), &t));
+		assert_true(json_string(json_get(item, "l"), &a, &text));
 		buf_addf(&seen, "%d=", (int)t);
 		buf_add_str(&seen, text);
 		buf_addc(&seen, '|');
