@@ -158,8 +158,9 @@ static int reseal_value(struct json value, move_reseal_fn reseal, void *arg, str
 	find_secure(&inner, parsed);
 	*count += inner.count;
 	int rc = reseal_all(&inner, reseal, arg, e);
+	/* All of the text: blanks around the value stay, too. */
 	if (rc == 0)
-		rc = apply(&inner, parsed, JSON_ABSENT, STR_NULL, &new, e);
+		rc = apply(&inner, (struct json){ old.p, old.n }, JSON_ABSENT, STR_NULL, &new, e);
 	if (rc == 0)
 		add(outer, text, new);
 	return rc;
