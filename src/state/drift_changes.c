@@ -1,38 +1,20 @@
 #include "state/drift_changes.h"
 
 #include "base/limits.h"
-#include "db/queries_state.h"
 #include "state/checkpoint.h"
 #include "state/drift_diff.h"
-#include "state/map.h"
+#include "state/event_walk.h"
 
-/* Batches (of up to 50 events) that are held at once. */
-#define PAGE_BATCHES 16
 /* Room for one more resource behind the last one that fits: the values of its properties, and their paths. */
 #define SLACK_BYTES (DRIFT_PROPERTIES_MAX * (8 * DRIFT_VALUE_BYTES))
 /* No name of a resource is so long. */
 #define NAME_BYTES (4 * KIB)
 
 struct reading {
-	struct arena *a; /* for what lives as long as the reading */
-	const char *update_id;
-	const char *after; /* id of the last batch that was read */
-	struct map seen;   /* sequence numbers: an event may have come twice */
 	struct buf text;
 	struct json_writer w;
 	struct drift_changes *ret;
-	/* the page */
-	struct arena *page;
-	struct event_batches_row *rows;
-	size_t row_count;
 };
-
-static int page_fn(struct db_conn *c, void *arg, struct err *e)
-{
-	struct reading *p = arg;
-	return q_event_batches(c, p->page, &(struct event_batches_in){ p->update_id, p->after, PAGE_BATCHES }, &p->rows,
-			       &p->row_count, e);
-}
 
 static struct json state_member(struct json metadata, const char *name)
 {
@@ -46,7 +28,7 @@ static bool is_name(struct json v)
 }
 
 /* A read that found nothing new is no drift; a resource that is gone has no properties to tell of. */
-static void add_resource(struct reading *p, struct json metadata)
+static void add_resource(struct reading *p, struct json metadata, struct arena *page)
 {
 	bool gone = json_string_is(json_get(metadata, "op"), "delete"), cut = false;
 	bool keep = p->ret->count < DRIFT_RESOURCES_MAX && p->text.len < DRIFT_RESOURCES_BYTES;
@@ -68,7 +50,7 @@ static void add_resource(struct reading *p, struct json metadata)
 	if (gone) {
 		jw_array(&p->w);
 		jw_array_end(&p->w);
-	} else if (drift_diff_write(metadata, p->page, &p->w, &cut) == 0 &&
+	} else if (drift_diff_write(metadata, page, &p->w, &cut) == 0 &&
 		   json_string_is(json_get(metadata, "op"), "read")) {
 		p->text.len = before;
 		p->w.need_comma = comma;
@@ -81,54 +63,25 @@ static void add_resource(struct reading *p, struct json metadata)
 	p->ret->count++;
 }
 
-static void read_event(struct reading *p, struct json event)
+static void read_step(void *arg, struct json metadata, struct arena *page)
 {
-	int64_t sequence, before;
-	struct json metadata = json_path(event, "resOutputsEvent", "metadata", NULL), op = json_get(metadata, "op");
-	if (json_type(op) != JSON_STRING || json_string_is(op, "same") ||
-	    !json_int64(json_get(event, "sequence"), &sequence) || map_get_int(&p->seen, sequence, &before))
+	struct json op = json_get(metadata, "op");
+	if (json_type(op) != JSON_STRING || json_string_is(op, "same"))
 		return;
 	/* What is not told in such words, no CLI has written. */
-	if (!is_name(op) || !is_name(json_get(metadata, "urn")) || !is_name(json_get(metadata, "type")))
-		return;
-	if (map_put_int(&p->seen, sequence, 1))
-		add_resource(p, metadata);
-}
-
-static int read_page(struct app *app, struct reading *p, struct err *e)
-{
-	_cleanup_arena_ struct arena page;
-	arena_init(&page, 0);
-	p->page = &page;
-	int rc = db_read(app->db, page_fn, p, e);
-	for (size_t i = 0; rc == 0 && i < p->row_count; i++) {
-		struct str text;
-		struct json event;
-		rc = document_inflate(&page, p->rows[i].body, &text, e);
-		if (rc < 0)
-			break;
-		text = str_trim(text);
-		json_foreach(event, json_get((struct json){ text.p, text.n }, "events"))
-			read_event(p, event);
-	}
-	if (rc == 0 && p->row_count)
-		p->after = arena_strdup(p->a, p->rows[p->row_count - 1].id);
-	return rc == 0 && (arena_failed(p->a) || arena_failed(&page)) ? err_nomem(e) : rc;
+	if (is_name(op) && is_name(json_get(metadata, "urn")) && is_name(json_get(metadata, "type")))
+		add_resource(arg, metadata, page);
 }
 
 int drift_changes_read(struct app *app, struct arena *a, const char *update_id, struct drift_changes *ret,
 		       struct err *e)
 {
 	*ret = (struct drift_changes){ 0 };
-	struct reading p = { .a = a, .update_id = update_id, .after = "", .ret = ret };
-	int rc = 0;
-	map_init(&p.seen, a);
+	struct reading p = { .ret = ret };
 	buf_init(&p.text, DRIFT_RESOURCES_BYTES + SLACK_BYTES);
 	jw_init(&p.w, &p.text);
 	jw_array(&p.w);
-	do {
-		rc = read_page(app, &p, e);
-	} while (rc == 0 && p.row_count == PAGE_BATCHES);
+	int rc = event_walk(app, a, update_id, read_step, &p, e);
 	jw_array_end(&p.w);
 	/* Without what differs rather than no end of the update. */
 	ret->cut |= buf_failed(&p.text);
