@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/internal.h"
+#include "agent/isolate.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "os/file.h"
@@ -107,7 +107,7 @@ static void *slot_main(void *arg)
 	struct agent *agent = s->agent;
 	struct api_identity identity = { .name = agent->name,
 					 .hostname = agent->hostname,
-					 .isolation = agent_isolation_name(agent->isolation),
+					 .isolation = agent_isolation_name(agent->level->id),
 					 .instance = agent->instance,
 					 .life = agent->life };
 	struct api api;
@@ -231,11 +231,11 @@ static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct e
 		return r;
 	const char *version = tools_pulumi_version(agent, a);
 	if (version)
-		log_info("agent", "isolation %s, pulumi %s in %s", agent_isolation_name(agent->isolation), version,
+		log_info("agent", "isolation %s, pulumi %s in %s", agent_isolation_name(agent->level->id), version,
 			 agent->tools_dir);
 	else
 		log_warn("agent", "isolation %s; pulumi was not found: deployments will fail until it is installed",
-			 agent_isolation_name(agent->isolation));
+			 agent_isolation_name(agent->level->id));
 	return 0;
 }
 

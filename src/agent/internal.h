@@ -19,6 +19,8 @@
 #define SLOT_UID_FIRST 64800
 #define CONCURRENCY_MAX 100
 
+struct isolation;
+
 struct agent {
 	const struct agent_config *config;
 	const char *server_url;
@@ -33,8 +35,8 @@ struct agent {
 	const char *tools_dir; /* NULL: there is no pulumi */
 	const char *executor;
 	const char *bwrap;
-	const char *path;		/* our PATH */
-	enum agent_isolation isolation; /* BUBBLEWRAP or PROCESS */
+	const char *path;	       /* our PATH */
+	const struct isolation *level; /* isolate.h; chosen at the start */
 	pid_t parent;
 	bool root;
 	bool insecure;
@@ -42,30 +44,6 @@ struct agent {
 	_Atomic int64_t stop_mono_us; /* when running deployments are cancelled */
 	_Atomic bool refused;	      /* the server does not know our token (first poll) */
 };
-
-/* --- isolate.c --- */
-struct isolate_config {
-	const char *dir; /* the job's folder: tree/ is the checkout */
-	uid_t uid;
-	gid_t gid;
-	const char *const *arguments; /* of the executor */
-	int plan_fd;		      /* -1: none */
-	int frame_fd;		      /* -1: none */
-	int control_fd;		      /* -1: none */
-	int stdout_fd;		      /* -1: none */
-	int stderr_fd;		      /* -1: none */
-};
-
-/* Chooses the level that config asks for; probes bubblewrap. The error says what to do. */
-int isolate_choose(struct agent *agent, struct err *e);
-/* Starts the executor. The caller's thread must live as long as it. */
-int isolate_start(const struct agent *agent, const struct isolate_config *c, struct process *ret, struct err *e);
-/* Kills it with everything that it has started. */
-void isolate_kill(const struct agent *agent, struct process *p);
-/* Whether runs have a user of their own. */
-bool isolate_drops(const struct agent *agent);
-/* What it protects and what not: lines for the log of each run. NULL-terminated. */
-const char *const *isolate_text(const struct agent *agent);
 
 /* --- tools.c --- */
 int tools_find(struct agent *agent, struct arena *a, struct err *e);

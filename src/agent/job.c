@@ -4,7 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "agent/internal.h"
+#include "agent/isolate.h"
 #include "agent/source.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -111,7 +111,7 @@ static int set_up(struct job *j, const struct buf *unmasked, struct err *e)
 	job_line(j, "Stack %s/%s/%s, operation %s, deployment %lld%s%s", o->organization, o->project, o->stack,
 		 o->operation, (long long)o->version, o->requested_by[0] ? ", asked for by " : "", o->requested_by);
 	job_line(j, "Runner %s on %s, Slipway %s", j->agent->name, j->agent->hostname, SLIPWAY_VERSION);
-	for (const char *const *t = isolate_text(j->agent); *t; t++)
+	for (const char *const *t = j->agent->level->text(j->agent); *t; t++)
 		job_line(j, "%s", *t);
 	if (unmasked->len)
 		job_line(j, "warning: values shorter than %d bytes cannot be masked: %.*s", MASK_VALUE_MIN_BYTES,
@@ -120,7 +120,7 @@ static int set_up(struct job *j, const struct buf *unmasked, struct err *e)
 		return err_set(e, ERR_NOT_BUILT,
 			       "this deployment asks for the image %s, and this runner (isolation %s) runs no "
 			       "containers: remove executorImage from the settings, or use a runner that can",
-			       o->image, agent_isolation_name(j->agent->isolation));
+			       o->image, agent_isolation_name(j->agent->level->id));
 	const char *version = tools_pulumi_version(j->agent, &j->arena);
 	if (!version)
 		return err_set(

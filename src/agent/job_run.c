@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "agent/frames.h"
-#include "agent/internal.h"
+#include "agent/isolate.h"
 #include "base/clock.h"
 #include "executor/plan.h"
 #include "os/file.h"
@@ -16,7 +16,7 @@
 
 struct execution {
 	struct job *job;
-	struct process process;
+	struct isolated process;
 	struct frames frames;
 	int frame_fd, said_fd, control_fd;
 	struct buf said; /* standard error of the executor, or of what should have started it */
@@ -69,7 +69,6 @@ static void on_finish(void *arg, bool ok, struct str why)
 /* Opens the pipes and starts it. The plan goes through a file in memory that only the executor reads. */
 static int start(struct execution *x, struct err *e)
 {
-	static const char *const arguments[] = { "fd:4", NULL };
 	struct job *j = x->job;
 	int frames[2] = { -1, -1 }, said[2] = { -1, -1 }, control[2] = { -1, -1 };
 	_cleanup_buf_ struct buf plan;
@@ -86,7 +85,6 @@ static int start(struct execution *x, struct err *e)
 		struct isolate_config c = { .dir = j->dir,
 					    .uid = j->uid,
 					    .gid = j->gid,
-					    .arguments = arguments,
 					    .plan_fd = plan_fd,
 					    .frame_fd = frames[1],
 					    .control_fd = control[0],
@@ -173,7 +171,7 @@ static int died(struct execution *x, struct err *e)
 {
 	struct process_status s;
 	char text[64] = "it is still there";
-	int r = process_wait(&x->process, END_TIMEOUT_MS, &s, NULL);
+	int r = isolate_wait(x->job->agent, &x->process, END_TIMEOUT_MS, &s, NULL);
 	while (x->said_fd >= 0 && poll(&(struct pollfd){ .fd = x->said_fd, .events = POLLIN }, 1, 0) > 0)
 		read_said(x);
 	if (r == 1)
@@ -202,14 +200,14 @@ static int run(struct execution *x, struct err *e)
 	if (!x->frames.finished)
 		return died(x, e);
 	struct process_status s;
-	process_wait(&x->process, END_TIMEOUT_MS, &s, NULL);
+	isolate_wait(x->job->agent, &x->process, END_TIMEOUT_MS, &s, NULL);
 	return x->ok ? 0 : err_set(e, x->why.code, "%s", x->why.message);
 }
 
 int job_execute(struct job *j, struct err *e)
 {
 	struct execution x = {
-		.job = j, .process = PROCESS_NONE, .frame_fd = -1, .said_fd = -1, .control_fd = -1, .tick_ms = -1
+		.job = j, .process = ISOLATED_NONE, .frame_fd = -1, .said_fd = -1, .control_fd = -1, .tick_ms = -1
 	};
 	frames_init(&x.frames);
 	buf_init(&x.said, SAID_MAX_BYTES);

@@ -1,4 +1,4 @@
-#include "agent/internal.h"
+#include "agent/isolate.h"
 #include "executor/plan.h"
 #include "os/sandbox.h"
 
@@ -63,18 +63,17 @@ static void put_ci(struct writing *g, struct arena *a)
 	}
 }
 
-static void put_environment(struct writing *g, struct job *j, const char *home, const char *path, const char *env_file)
+static void put_environment(struct writing *g, struct job *j, const struct isolate_places *at, const char *env_file)
 {
 	struct arena *a = &j->arena;
 	const struct order *o = g->o;
-	put(g, "PATH", path);
-	put(g, "HOME", home);
+	put(g, "PATH", at->path);
+	put(g, "HOME", at->home);
 	put(g, "USER", SANDBOX_USER);
 	put(g, "LOGNAME", SANDBOX_USER);
 	put(g, "LANG", "C.UTF-8");
-	if (j->agent->isolation == AGENT_ISOLATION_PROCESS)
-		put(g, "TMPDIR", arena_printf(a, "%s/tmp", j->dir));
-	put(g, "PULUMI_HOME", arena_printf(a, "%s/.pulumi", home));
+	put(g, "TMPDIR", at->tmp);
+	put(g, "PULUMI_HOME", arena_printf(a, "%s/.pulumi", at->home));
 	put(g, "PULUMI_ACCESS_TOKEN", o->run_token);
 	put(g, "PULUMI_BACKEND_URL", o->backend_url);
 	put(g, "PULUMI_SERVICE_URL", arena_printf(a, "%s/api", o->backend_url));
@@ -94,22 +93,18 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	struct arena *a = &j->arena;
 	const struct order *o = &j->order;
 	struct writing g = { .o = o };
-	bool sandbox = j->agent->isolation == AGENT_ISOLATION_BUBBLEWRAP;
-	/* Without a sandbox the host's root is not ours to write to. */
-	const char *asked = sandbox && o->executor_root && o->executor_root[0] == '/' ? o->executor_root : "/";
-	const char *root = sandbox ? asked : j->dir;
-	const char *tree = sandbox ? "/deployment" : arena_printf(a, "%s/tree", j->dir);
-	const char *home = sandbox ? SANDBOX_HOME : arena_printf(a, "%s/home", j->dir);
-	const char *env_file = arena_printf(a, "%s/PULUMI_ENV", streq(root, "/") ? "" : root);
-	const char *path = sandbox ? "/slipway/tools:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-				   : arena_printf(a, "%s:%s", j->agent->tools_dir, j->agent->path);
-	const char *dir = j->repo_dir && j->repo_dir[0] ? arena_printf(a, "%s/%s", tree, j->repo_dir) : tree;
+	struct isolate_places at;
+	int r = j->agent->level->places(j, &at, e);
+	if (r < 0)
+		return r;
+	const char *env_file = arena_printf(a, "%s/PULUMI_ENV", streq(at.root, "/") ? "" : at.root);
+	const char *dir = j->repo_dir && j->repo_dir[0] ? arena_printf(a, "%s/%s", at.tree, j->repo_dir) : at.tree;
 	struct json_writer *w = &g.w;
 	jw_init(w, out);
 	jw_object(w);
 	jw_kv_int(w, "version", PLAN_VERSION);
-	jw_kv_string(w, "root", root);
-	jw_kv_string(w, "tree", tree);
+	jw_kv_string(w, "root", at.root);
+	jw_kv_string(w, "tree", at.tree);
 	jw_kv_string(w, "workDir", dir);
 	jw_kv_string(w, "stack", arena_printf(a, "%s/%s/%s", o->organization, o->project, o->stack));
 	jw_kv_string(w, "operation", o->operation);
@@ -124,7 +119,7 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	jw_array_end(w);
 	jw_key(w, "environment");
 	jw_array(w);
-	put_environment(&g, j, home, path, env_file);
+	put_environment(&g, j, &at, env_file);
 	jw_array_end(w);
 	jw_object_end(w);
 	if (arena_failed(a))
