@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from helpers import programs
+from helpers import process, programs
 from helpers.api import path_of
 from helpers.waiting import wait_until
 
@@ -204,8 +204,6 @@ def test_two_addresses_of_one_server(dev, tmp_path, stack, repo, project):
 @pytest.mark.parametrize("what", ["the runner dies", "the deployment is cancelled", "the update is cancelled"])
 def test_whoever_follows_hears_how_it_ended(own, repo, project, stack, tmp_path, what):
     """`up --remote` decides by the summary event of the update: without one it would end with 0."""
-    import os
-    import signal
     from helpers import where
     from helpers.pulumi import Pulumi
     server = own("--isolation", "process")
@@ -217,8 +215,7 @@ def test_whoever_follows_hears_how_it_ended(own, repo, project, stack, tmp_path,
                           "--remote-skip-install-dependencies", "--stack", stack, "--yes", "--skip-preview", env={"PULUMI_EXPERIMENTAL": "true"})
     wait_until(started.exists, 90, "the slow resource", interval=0.2)
     if what == "the runner dies":
-        for pid in server.descendants():
-            os.kill(pid, signal.SIGKILL)  # `dev` starts an agent anew, which knows that its former life is over
+        process.kill_all(server.descendants())  # `dev` starts an agent anew, which knows that its former life is over
     elif what == "the deployment is cancelled":
         api.ok("POST", f"{path_of(stack)}/deployments/{api.deployment(stack, 1)['id']}/cancel")
     else:

@@ -32,12 +32,16 @@ def table() -> dict:
 
 def kill_session(leader: int):
     """What a killed `pulumi` leaves running: its plugins are in groups of their own, but in its session."""
-    for pid, (session, _, _) in table().items():
-        if session == leader:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    kill_all(pid for pid, (session, _, _) in table().items() if session == leader)
+
+
+def kill_all(pids):
+    """kill -9; one that is gone, perhaps by the death of another, is fine."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def left_in(folder: Path) -> list:
@@ -143,11 +147,7 @@ class Program:
         """kill -9, of the program and (if wished) of everything it started."""
         pids = self.descendants() if descendants else []
         self.process.kill()
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill_all(pids)
         self._end()
         self.check()
 
