@@ -220,6 +220,7 @@ static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct e
 	agent->name = clean_name(a, c->name && c->name[0] ? c->name : agent->hostname);
 	agent->root = geteuid() == 0;
 	agent->insecure = c->allow_insecure_sources || c->dev;
+	limits_read(c, &agent->limits);
 	int r = read_token(agent, a, e);
 	if (r == 0)
 		r = open_work_dir(agent, a, ret_lock, e);

@@ -27,6 +27,12 @@ struct agent_config {
 	const char *tools_dir; /* folder of `pulumi` and its language hosts; NULL: where `pulumi` of our PATH lies */
 	const char
 		*executor; /* the program; NULL: `slipway-executor` beside our own program, else ../libexec/slipway */
+	/* Of one run each (limits.h). */
+	int64_t memory_limit_mib;    /* 0: four fifths of the machine's */
+	int64_t cpu_limit_percent;   /* 100: one processor; 0: no limit */
+	int64_t pids_limit;	     /* 0: no limit */
+	int64_t disk_limit_mib;	     /* 0: no limit */
+	int64_t log_limit_mib;	     /* 0: no limit */
 	bool allow_insecure_sources; /* runs may clone file:// and plain http:// repositories, and local paths */
 	bool dev;		     /* process isolation is allowed as a last resort */
 	bool die_with_parent;	     /* SIGTERM to ourselves when the process that started us ends */

@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/api.h"
+#include "agent/limits.h"
 #include "agent/lines.h"
 #include "agent/upload.h"
 #include "base/id.h"
@@ -37,6 +38,7 @@ struct agent {
 	const char *bwrap;
 	const char *path;	       /* our PATH */
 	const struct isolation *level; /* isolate.h; chosen at the start */
+	struct limits limits;	       /* of each run */
 	pid_t parent;
 	bool root;
 	bool insecure;

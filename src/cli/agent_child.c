@@ -18,7 +18,7 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (n < 0)
 		return err_errno(e, "cannot find our own program");
-	enum { ARGS_MAX = 24 };
+	enum { ARGS_MAX = 40 };
 	const char **argv = arena_array(a, ARGS_MAX, sizeof(*argv));
 	if (!argv)
 		return err_nomem(e);
@@ -30,6 +30,11 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	argv[i++] = arena_printf(a, "--work=%s/agent", config->data);
 	argv[i++] = arena_printf(a, "--isolation=%s", config->isolation);
 	argv[i++] = arena_printf(a, "--concurrency=%lld", (long long)config->concurrency);
+	argv[i++] = arena_printf(a, "--memory-limit=%lld", (long long)config->memory_limit_mib);
+	argv[i++] = arena_printf(a, "--cpu-limit=%lld", (long long)config->cpu_limit_percent);
+	argv[i++] = arena_printf(a, "--pids-limit=%lld", (long long)config->pids_limit);
+	argv[i++] = arena_printf(a, "--disk-limit=%lld", (long long)config->disk_limit_mib);
+	argv[i++] = arena_printf(a, "--log-limit=%lld", (long long)config->log_limit_mib);
 	argv[i++] = arena_printf(a, "--grace=%lldms", (long long)(config->grace_us / US_PER_MS));
 	argv[i++] = arena_printf(a, "--log-level=%s", config->log_level);
 	argv[i++] = "--name=dev";

@@ -47,6 +47,11 @@ struct config {
 	/* dev, agent */
 	const char *isolation;
 	int64_t concurrency;
+	int64_t memory_limit_mib; /* 0: from the machine's memory */
+	int64_t cpu_limit_percent;
+	int64_t pids_limit;
+	int64_t disk_limit_mib;
+	int64_t log_limit_mib;
 	const char *tools;    /* NULL: where pulumi of PATH lies */
 	const char *executor; /* NULL: beside our own program */
 	int64_t grace_us;
