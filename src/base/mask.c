@@ -1,161 +1,14 @@
 #include "base/mask.h"
 
-#include <stdint.h>
-
-#include "base/mask_forms.h"
 #include "base/limits.h"
+#include "base/mask_set.h"
 
 /* The longest pattern and what is fed at once. */
 #define HELD_MAX_BYTES (64 * MIB)
 
-/*
- * Nodes of the trie. A node has few children, nearly always one, so they are a linked list; only the root, where the
- * automaton spends its time in ordinary text, has a table.
- */
-struct node {
-	int32_t fail;
-	int32_t child;	 /* first one, 0: none (the root is nobody's child) */
-	int32_t sibling; /* next child of the same parent, 0: none */
-	uint32_t depth;
-	uint32_t match; /* length of the longest pattern that ends here, 0: none */
-	unsigned char byte;
-};
-
-struct mask_set {
-	struct node *nodes;
-	size_t count, cap;
-	int32_t root[256];
-	bool built;
-};
-
 struct mask_span {
 	size_t start, end;
 };
-
-struct mask_set *mask_set_new(void)
-{
-	struct mask_set *s = calloc(1, sizeof(*s));
-	if (!s)
-		return NULL;
-	s->cap = 256;
-	s->nodes = calloc(s->cap, sizeof(*s->nodes));
-	s->count = 1;
-	if (!s->nodes) {
-		free(s);
-		return NULL;
-	}
-	return s;
-}
-
-void mask_set_free(struct mask_set *s)
-{
-	if (!s)
-		return;
-	/* The trie spells the secrets out. */
-	explicit_bzero(s->nodes, s->count * sizeof(*s->nodes));
-	free(s->nodes);
-	free(s);
-}
-
-static int32_t child_of(const struct mask_set *s, int32_t at, unsigned char byte)
-{
-	if (at == 0)
-		return s->root[byte];
-	int32_t c = s->nodes[at].child;
-	while (c && s->nodes[c].byte != byte)
-		c = s->nodes[c].sibling;
-	return c;
-}
-
-static int add_pattern(struct mask_set *s, struct str p, struct err *e)
-{
-	int32_t at = 0;
-	for (size_t i = 0; i < p.n; i++) {
-		unsigned char byte = (unsigned char)p.p[i];
-		int32_t next = child_of(s, at, byte);
-		if (!next) {
-			if (s->count >= MASK_PATTERN_BYTES_MAX)
-				return err_set(e, ERR_TOO_LARGE,
-					       "the secrets of this deployment are too large to mask");
-			if (s->count == s->cap) {
-				struct node *more = calloc(s->cap * 2, sizeof(*more));
-				if (!more)
-					return err_nomem(e);
-				memcpy(more, s->nodes, s->count * sizeof(*more));
-				explicit_bzero(s->nodes, s->count * sizeof(*more));
-				free(s->nodes);
-				s->nodes = more;
-				s->cap *= 2;
-			}
-			next = (int32_t)s->count++;
-			s->nodes[next] = (struct node){ .byte = byte, .depth = s->nodes[at].depth + 1 };
-			if (at == 0) {
-				s->root[byte] = next;
-			} else {
-				s->nodes[next].sibling = s->nodes[at].child;
-				s->nodes[at].child = next;
-			}
-		}
-		at = next;
-	}
-	s->nodes[at].match = s->nodes[at].depth;
-	return 0;
-}
-
-struct add_context {
-	struct mask_set *set;
-};
-
-static int add_form(void *arg, struct str form, struct err *e)
-{
-	struct add_context *c = arg;
-	return add_pattern(c->set, form, e);
-}
-
-int mask_set_add(struct mask_set *s, struct str value, struct err *e)
-{
-	struct add_context c = { .set = s };
-	BUG_ON(s->built);
-	if (value.n < MASK_VALUE_MIN_BYTES)
-		return 0;
-	int r = mask_forms(value, add_form, &c, e);
-	return r < 0 ? r : 1;
-}
-
-static int32_t step(const struct mask_set *s, int32_t at, unsigned char byte)
-{
-	for (;;) {
-		int32_t next = child_of(s, at, byte);
-		if (next || at == 0)
-			return next;
-		at = s->nodes[at].fail;
-	}
-}
-
-int mask_set_build(struct mask_set *s, struct err *e)
-{
-	int32_t *queue = malloc(s->count * sizeof(*queue));
-	size_t head = 0, tail = 0;
-	if (!queue)
-		return err_nomem(e);
-	for (int b = 0; b < 256; b++) {
-		if (s->root[b])
-			queue[tail++] = s->root[b];
-	}
-	/* Breadth first: a node's fail link leads to a shallower one, which is finished. */
-	while (head < tail) {
-		int32_t at = queue[head++];
-		for (int32_t c = s->nodes[at].child; c; c = s->nodes[c].sibling) {
-			s->nodes[c].fail = step(s, s->nodes[at].fail, s->nodes[c].byte);
-			if (!s->nodes[c].match)
-				s->nodes[c].match = s->nodes[s->nodes[c].fail].match;
-			queue[tail++] = c;
-		}
-	}
-	free(queue);
-	s->built = true;
-	return 0;
-}
 
 void mask_stream_init(struct mask_stream *m, const struct mask_set *set)
 {
@@ -235,14 +88,9 @@ bool mask_stream_feed(struct mask_stream *m, struct str bytes, struct buf *out)
 	const unsigned char *p = (const unsigned char *)m->held.data;
 	size_t n = m->held.len;
 	while (at < n) {
-		if (state == 0) {
-			while (at < n && !s->root[p[at]])
-				at++;
-			if (at == n)
-				break;
-		}
-		state = step(s, state, p[at++]);
-		if (s->nodes[state].match && !mark(m, at - s->nodes[state].match, at))
+		uint32_t match;
+		at = mask_set_scan(s, p, at, n, &state, &match);
+		if (match && !mark(m, at - match, at))
 			return false;
 	}
 	m->state = state;
@@ -268,18 +116,8 @@ bool mask_text(const struct mask_set *s, struct str text, struct buf *out)
 
 bool mask_finds(const struct mask_set *s, struct str text)
 {
-	const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
 	int32_t state = 0;
-	while (p < end) {
-		if (state == 0) {
-			while (p < end && !s->root[*p])
-				p++;
-			if (p == end)
-				break;
-		}
-		state = step(s, state, *p++);
-		if (s->nodes[state].match)
-			return true;
-	}
-	return false;
+	uint32_t match;
+	mask_set_scan(s, (const unsigned char *)text.p, 0, text.n, &state, &match);
+	return match != 0;
 }

@@ -1,10 +1,10 @@
 /*
  * mask.h: replaces secret values in a stream of bytes by "[secret]".
  *
- * Each value is looked for as it is, line by line, and in the forms in which programs print it: JSON (three dialects),
- * URL (five), base64 at the three offsets that a longer text can put it at (both alphabets), shell quoting (three). All
- * patterns are found in one pass (Aho-Corasick), also across the borders of what is fed. Overlapping and touching
- * matches become one replacement.
+ * Each value is looked for as it is, line by line, and in the forms in which programs print it (mask_encodings.c): quoted and
+ * escaped as JSON, in shells and in other languages, as URL, XML, hexadecimal, and base64 at the three offsets that a longer text can
+ * put it at (both alphabets, also over lines). All patterns are found in one pass (mask_set.h), also across the
+ * borders of what is fed. Overlapping and touching matches become one replacement.
  *
  * A set is built once and then read by any number of threads; a stream belongs to one.
  */
@@ -18,13 +18,15 @@
 #define MASK_VALUE_MIN_BYTES 3
 /* Parts of an encoding shorter than this are left: they are no use to anybody, and appear in other words. */
 #define MASK_FORM_MIN_BYTES 4
-/* All patterns of one deployment together: about 20 bytes of memory for each. */
+/* All patterns of one deployment together: about 24 bytes of memory for each. */
 #define MASK_PATTERN_BYTES_MAX ((size_t)8 * 1024 * 1024)
 
 struct mask_set;
 
 struct mask_set *mask_set_new(void); /* NULL: out of memory */
-void mask_set_free(struct mask_set *s);
+struct mask_set *mask_set_ref(struct mask_set *s);
+void mask_set_free(struct mask_set *s); /* ends a reference; the first is mask_set_new's */
+size_t mask_set_bytes(const struct mask_set *s);
 static inline void mask_set_cleanup_fn(struct mask_set **s)
 {
 	mask_set_free(*s);

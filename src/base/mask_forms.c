@@ -1,162 +1,103 @@
 #include "base/mask_forms.h"
 
-#include <stdio.h>
-
-#include "base/mask.h"
 #include "base/encode.h"
-#include "base/utf8.h"
+#include "base/mask.h"
 
 #define FORM_MAX_BYTES (MASK_PATTERN_BYTES_MAX)
+/* A line of base64 ends after so many characters: base64, and openssl. */
+static const size_t base64_widths[] = { 76, 64 };
+/* What is left of an encoding on its last line, or of a value behind a \n that is written so: no secret if it is shorter. */
+#define PIECE_MIN_BYTES 8
+/* All forms of one value: most are equal. */
+#define SEEN_MAX 128
 
 struct forms {
 	int (*add)(void *arg, struct str form, struct err *e);
 	void *arg;
 	struct buf form;
+	struct str value; /* whose forms are made: most are equal to it */
+	uint64_t seen[SEEN_MAX];
+	size_t seen_count;
 	struct err *e;
 };
+
+static uint64_t hash(struct str s)
+{
+	uint64_t h = 0xCBF29CE484222325u ^ s.n;
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 0x100000001B3u;
+	return h;
+}
+
+/* Walking the trie once more for what it has costs more than looking here. */
+static bool is_new(struct forms *f, struct str form)
+{
+	if (str_eq(form, f->value))
+		return false;
+	uint64_t h = hash(form);
+	for (size_t i = 0; i < f->seen_count; i++) {
+		if (f->seen[i] == h)
+			return false;
+	}
+	if (f->seen_count < SEEN_MAX)
+		f->seen[f->seen_count++] = h;
+	return true;
+}
 
 static int give(struct forms *f, size_t min_bytes)
 {
 	int r = buf_check(&f->form, "a secret's form", f->e);
-	if (r == 0 && f->form.len >= min_bytes)
+	if (r == 0 && f->form.len >= min_bytes && is_new(f, buf_str(&f->form)))
 		r = f->add(f->arg, buf_str(&f->form), f->e);
+	buf_reset(&f->form);
 	return r;
 }
 
-/* --- JSON --- */
-enum json_dialect {
-	JSON_PLAIN, /* JavaScript, jq, ours */
-	JSON_HTML,  /* Go: <, > and & too */
-	JSON_ASCII, /* Python: everything past ASCII too */
-};
-
-static uint32_t decode(const char *p, size_t n)
-{
-	const unsigned char *s = (const unsigned char *)p;
-	if (n == 2)
-		return (uint32_t)(s[0] & 0x1F) << 6 | (s[1] & 0x3F);
-	if (n == 3)
-		return (uint32_t)(s[0] & 0x0F) << 12 | (uint32_t)(s[1] & 0x3F) << 6 | (s[2] & 0x3F);
-	return (uint32_t)(s[0] & 0x07) << 18 | (uint32_t)(s[1] & 0x3F) << 12 | (uint32_t)(s[2] & 0x3F) << 6 |
-	       (s[3] & 0x3F);
-}
-
-static void json_byte(struct buf *b, unsigned char c, enum json_dialect d)
-{
-	static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-	for (size_t i = 0; i + 1 < sizeof(shorts); i += 2) {
-		if ((unsigned char)shorts[i] == c) {
-			buf_addf(b, "\\%c", shorts[i + 1]);
-			return;
-		}
-	}
-	if (c < 0x20 || (d == JSON_HTML && (c == '<' || c == '>' || c == '&')))
-		buf_addf(b, "\\u%04x", c);
-	else
-		buf_addc(b, (char)c);
-}
-
-static int json_form(struct forms *f, struct str v, enum json_dialect d)
-{
-	buf_reset(&f->form);
-	for (const char *p = v.p, *end = v.p + v.n; p < end;) {
-		size_t n = utf8_sequence(p, end);
-		if (n > 1 && d == JSON_ASCII) {
-			uint32_t c = decode(p, n);
-			if (c >= 0x10000)
-				buf_addf(&f->form, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
-					 0xDC00 + ((c - 0x10000) & 0x3FF));
-			else
-				buf_addf(&f->form, "\\u%04x", c);
-		} else if (n > 1) {
-			buf_add(&f->form, p, n);
-		} else {
-			json_byte(&f->form, (unsigned char)*p, d);
-		}
-		p += n ? n : 1;
-	}
-	return give(f, MASK_VALUE_MIN_BYTES);
-}
-
-/* --- URL --- */
-struct url_dialect {
-	const char *keep; /* besides letters and digits */
-	const char *hex;
-	bool plus; /* a blank becomes '+' */
-};
-
-static int url_form(struct forms *f, struct str v, const struct url_dialect *d)
-{
-	buf_reset(&f->form);
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char c = (unsigned char)v.p[i];
-		if ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c && strchr(d->keep, c)))
-			buf_addc(&f->form, (char)c);
-		else if (c == ' ' && d->plus)
-			buf_addc(&f->form, '+');
-		else
-			buf_addf(&f->form, "%%%c%c", d->hex[c >> 4], d->hex[c & 15]);
-	}
-	return give(f, MASK_VALUE_MIN_BYTES);
-}
-
 /* --- base64: the characters that depend on the value alone, when `offset` bytes stand before it --- */
+
+static int base64_lines(struct forms *f, struct str text)
+{
+	int r = 0;
+	for (size_t w = 0; r == 0 && w < ARRAY_SIZE(base64_widths); w++) {
+		if (text.n <= base64_widths[w])
+			continue;
+		for (size_t at = 0; r == 0 && text.n - at >= PIECE_MIN_BYTES; at += base64_widths[w]) {
+			size_t n = text.n - at < base64_widths[w] ? text.n - at : base64_widths[w];
+			r = f->add(f->arg, (struct str){ text.p + at, n }, f->e);
+			if (n < base64_widths[w])
+				break;
+		}
+	}
+	return r;
+}
+
 static int base64_form(struct forms *f, struct str v, size_t offset, bool url)
 {
 	_cleanup_buf_ struct buf shifted;
 	buf_init(&shifted, FORM_MAX_BYTES);
 	buf_add(&shifted, "\0\0", offset);
 	buf_add_str(&shifted, v);
-	buf_reset(&f->form);
 	if (url)
 		base64url_encode(&f->form, buf_str(&shifted));
 	else
 		base64_encode(&f->form, buf_str(&shifted));
 	int r = buf_check(&shifted, "a secret's form", f->e);
+	if (shifted.data)
+		explicit_bzero(shifted.data, shifted.cap);
 	if (r < 0 || buf_failed(&f->form))
 		return r < 0 ? r : buf_check(&f->form, "a secret's form", f->e);
 	size_t first = (offset * 8 + 5) / 6;
 	size_t last = (offset + v.n) * 8 / 6;
 	f->form.len = last;
 	buf_consume(&f->form, first);
-	return give(f, MASK_FORM_MIN_BYTES);
+	if (offset == 0 && !url)
+		r = base64_lines(f, buf_str(&f->form));
+	return r < 0 ? r : give(f, MASK_FORM_MIN_BYTES);
 }
 
-/* --- shell: within single quotes a quote is written in two ways; `set -x` and printf %q may use backslashes --- */
-static int shell_form(struct forms *f, struct str v, const char *quote)
+static int base64_forms(struct forms *f, struct str v)
 {
-	static const char special[] = " !\"#$&'()*,;<>?[\\]^`{|}~";
-	buf_reset(&f->form);
-	for (size_t i = 0; i < v.n; i++) {
-		if (quote && v.p[i] == '\'')
-			buf_adds(&f->form, quote);
-		else if (!quote && v.p[i] && strchr(special, v.p[i]))
-			buf_addf(&f->form, "\\%c", v.p[i]);
-		else
-			buf_addc(&f->form, v.p[i]);
-	}
-	return give(f, MASK_VALUE_MIN_BYTES);
-}
-
-static int raw_form(struct forms *f, struct str v)
-{
-	buf_reset(&f->form);
-	buf_add_str(&f->form, v);
-	return give(f, MASK_VALUE_MIN_BYTES);
-}
-
-static int encoded_forms(struct forms *f, struct str v)
-{
-	static const struct url_dialect urls[] = {
-		{ "-_.~", "0123456789ABCDEF", false },	{ "-_.~", "0123456789abcdef", false },
-		{ "-_.~", "0123456789ABCDEF", true },	{ "-_.~!'()*", "0123456789ABCDEF", false },
-		{ "-_.~/", "0123456789ABCDEF", false },
-	};
 	int r = 0;
-	for (int d = JSON_PLAIN; r == 0 && d <= JSON_ASCII; d++)
-		r = json_form(f, v, (enum json_dialect)d);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(urls); i++)
-		r = url_form(f, v, &urls[i]);
 	for (size_t offset = 0; r == 0 && offset < 3; offset++) {
 		r = base64_form(f, v, offset, false);
 		if (r == 0)
@@ -165,16 +106,138 @@ static int encoded_forms(struct forms *f, struct str v)
 	return r;
 }
 
+static int hex_forms(struct forms *f, struct str v)
+{
+	int r = 0;
+	for (int upper = 0; r == 0 && upper < 2; upper++) {
+		const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
+		for (size_t i = 0; i < v.n; i++) {
+			buf_addc(&f->form, digits[(unsigned char)v.p[i] >> 4]);
+			buf_addc(&f->form, digits[(unsigned char)v.p[i] & 15]);
+		}
+		r = give(f, MASK_FORM_MIN_BYTES);
+	}
+	return r;
+}
+
+/* --- quoted, escaped --- */
+
+/* JSON in a text of JSON. */
+static int twice(struct forms *f, struct str v, const struct mask_escapes *d)
+{
+	_cleanup_buf_ struct buf once;
+	buf_init(&once, FORM_MAX_BYTES);
+	mask_escape(&once, v, d);
+	int r = buf_check(&once, "a secret's form", f->e);
+	if (r == 0) {
+		mask_escape(&f->form, buf_str(&once), d);
+		r = give(f, MASK_VALUE_MIN_BYTES);
+	}
+	if (once.data)
+		explicit_bzero(once.data, once.cap);
+	return r;
+}
+
+static int text_forms(struct forms *f, struct str v)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < mask_escape_count; i++) {
+		mask_escape(&f->form, v, &mask_escapes[i]);
+		r = give(f, MASK_VALUE_MIN_BYTES);
+		if (r == 0 && (mask_escapes[i].code == MASK_CODE_U || mask_escapes[i].code == MASK_CODE_U_UPPER))
+			r = twice(f, v, &mask_escapes[i]);
+	}
+	for (size_t i = 0; r == 0 && i < mask_replacement_count; i++) {
+		mask_replace(&f->form, v, &mask_replacements[i]);
+		r = give(f, MASK_VALUE_MIN_BYTES);
+	}
+	for (size_t i = 0; r == 0 && i < mask_url_keep_count * 4; i++) {
+		mask_url(&f->form, v, mask_url_keeps[i / 4], i & 1, i & 2);
+		r = give(f, MASK_VALUE_MIN_BYTES);
+	}
+	return r;
+}
+
 static int line_forms(struct forms *f, struct str v)
 {
-	int r = raw_form(f, v);
+	f->value = v;
+	f->seen_count = 0;
+	int r = f->add(f->arg, v, f->e);
 	if (r == 0)
-		r = shell_form(f, v, "'\\''");
+		r = text_forms(f, v);
+	return r < 0 ? r : base64_forms(f, v);
+}
+
+/* What a text escapes line by line, the forms of the lines find; what packs its bytes, only the whole. */
+static int packed_forms(struct forms *f, struct str v)
+{
+	f->value = v;
+	f->seen_count = 0;
+	int r = base64_forms(f, v);
+	return r < 0 ? r : hex_forms(f, v);
+}
+
+/* A key in a JSON text has its line breaks as \n; a program that reads the text prints its lines. */
+static int escaped_lines(struct forms *f, struct str line)
+{
+	int r = 0;
+	const char *end = line.p + line.n;
+	if (!memmem(line.p, line.n, "\\n", 2))
+		return 0;
+	for (const char *p = line.p; r == 0 && p < end;) {
+		const char *at = memmem(p, (size_t)(end - p), "\\n", 2);
+		size_t n = (size_t)((at ? at : end) - p);
+		struct str piece = str_trim((struct str){ p, n >= 2 && !memcmp(p + n - 2, "\\r", 2) ? n - 2 : n });
+		if (piece.n >= PIECE_MIN_BYTES)
+			r = line_forms(f, piece);
+		p = at ? at + 2 : end;
+	}
+	return r;
+}
+
+static int several_lines(struct forms *f, struct str value)
+{
+	struct str rest = value;
+	int r = packed_forms(f, value);
+	if (r == 0) {
+		/* So that the usual form becomes one replacement. */
+		mask_escape(&f->form, value, &mask_escapes[0]);
+		r = give(f, MASK_VALUE_MIN_BYTES);
+	}
+	while (r == 0 && rest.p) {
+		/* Trimmed: how deep a line is indented is no secret, and a brace of its own is none either. */
+		struct str line = str_trim(str_cut(rest, '\n', &rest));
+		if (line.n >= MASK_VALUE_MIN_BYTES)
+			r = line_forms(f, line);
+		if (r == 0 && line.n >= PIECE_MIN_BYTES)
+			r = escaped_lines(f, line);
+	}
+	/* Files end with a line break; what is made of them by $(…) does not. */
+	struct str trimmed = str_trim(value);
+	if (r == 0 && trimmed.n >= MASK_VALUE_MIN_BYTES && trimmed.n < value.n)
+		r = packed_forms(f, trimmed);
+	return r;
+}
+
+/* With the line breaks that the other systems have: only what encodes the whole knows the difference. */
+static int other_breaks(struct forms *f, struct str value)
+{
+	_cleanup_buf_ struct buf b;
+	bool has_cr = memmem(value.p, value.n, "\r\n", 2) != NULL;
+	buf_init(&b, FORM_MAX_BYTES);
+	for (size_t i = 0; i < value.n; i++) {
+		if (has_cr && value.p[i] == '\r' && i + 1 < value.n && value.p[i + 1] == '\n')
+			continue;
+		if (!has_cr && value.p[i] == '\n')
+			buf_addc(&b, '\r');
+		buf_addc(&b, value.p[i]);
+	}
+	int r = buf_check(&b, "a secret's form", f->e);
 	if (r == 0)
-		r = shell_form(f, v, "'\"'\"'");
-	if (r == 0)
-		r = shell_form(f, v, NULL);
-	return r < 0 ? r : encoded_forms(f, v);
+		r = packed_forms(f, buf_str(&b));
+	if (b.data)
+		explicit_bzero(b.data, b.cap);
+	return r;
 }
 
 int mask_forms(struct str value, int (*add)(void *arg, struct str form, struct err *e), void *arg, struct err *e)
@@ -183,20 +246,18 @@ int mask_forms(struct str value, int (*add)(void *arg, struct str form, struct e
 	int r = 0;
 	buf_init(&f.form, FORM_MAX_BYTES);
 	if (!memchr(value.p, '\n', value.n)) {
-		r = line_forms(&f, value);
-	} else {
-		r = encoded_forms(&f, value);
-		struct str rest = value;
-		while (r == 0 && rest.p) {
-			/* Trimmed: how deep a line is indented is no secret, and a brace of its own is none either. */
-			struct str line = str_trim(str_cut(rest, '\n', &rest));
-			if (line.n >= MASK_VALUE_MIN_BYTES)
-				r = line_forms(&f, line);
-		}
-		/* Files end with a line break; what is made of them by $(…) does not. */
 		struct str trimmed = str_trim(value);
-		if (r == 0 && trimmed.n >= MASK_VALUE_MIN_BYTES && trimmed.n < value.n)
-			r = memchr(trimmed.p, '\n', trimmed.n) ? encoded_forms(&f, trimmed) : 0;
+		r = line_forms(&f, value);
+		if (r == 0)
+			r = hex_forms(&f, value);
+		if (r == 0)
+			r = escaped_lines(&f, value);
+		if (r == 0 && trimmed.n < value.n && trimmed.n >= MASK_VALUE_MIN_BYTES)
+			r = line_forms(&f, trimmed);
+	} else {
+		r = several_lines(&f, value);
+		if (r == 0)
+			r = other_breaks(&f, value);
 	}
 	if (f.form.data)
 		explicit_bzero(f.form.data, f.form.cap);

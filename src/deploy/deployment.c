@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "deploy/job.h"
 #include "deploy/log_follow.h"
+#include "deploy/mask_cache.h"
 #include "deploy/listing.h"
 #include "deploy/queue.h"
 #include "identity/event.h"
@@ -283,6 +284,7 @@ int deployment_end(struct app *app, struct arena *a, const char *id, int64_t att
 	rc = db_write(app->db, finish_ending_fn, &n, e);
 	if (rc < 0)
 		return rc;
+	mask_cache_forget(id);
 	job_wake(app, a, id);
 	log_changed(app, a, id);
 	for (size_t i = 0; i < n.skipped_count; i++)

@@ -7,6 +7,7 @@
 #include "deploy/log_follow.h"
 #include "deploy/log_lines.h"
 #include "deploy/log_store.h"
+#include "deploy/mask_cache.h"
 #include "deploy/secrets.h"
 
 /* Logs are read seldom and written live: speed before size. */
@@ -86,6 +87,9 @@ static int make_mask(struct append *p, struct mask_set **ret, struct err *e)
 {
 	if (!strstr(p->d.settings, "\"" SECRET_LEAF "\""))
 		return 0;
+	*ret = mask_cache_get(p->id);
+	if (*ret)
+		return 0;
 	_cleanup_secrets_key_ struct secrets_key key;
 	struct secret_list list = { 0 };
 	struct json settings;
@@ -98,7 +102,11 @@ static int make_mask(struct append *p, struct mask_set **ret, struct err *e)
 		rc = err_nomem(e);
 	for (size_t i = 0; rc >= 0 && i < list.count; i++)
 		rc = mask_set_add(*ret, list.items[i], e);
-	return rc < 0 ? rc : mask_set_build(*ret, e);
+	if (rc >= 0)
+		rc = mask_set_build(*ret, e);
+	if (rc == 0)
+		mask_cache_put(p->id, *ret);
+	return rc;
 }
 
 static int make_body(struct append *p, const struct mask_set *mask, struct buf *compressed, struct err *e)

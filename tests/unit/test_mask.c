@@ -86,7 +86,16 @@ static void forms(void **state)
 		"p%22a's%5Cs%20%3Cw%26%C3%B6%3E%2Fr%3Dd%24!",	/* encodeURIComponent */
 		"p\"a'\\''s\\s <w&ö>/r=d$!",			/* shell */
 		"p\"a'\"'\"'s\\s <w&ö>/r=d$!",
-		"p\\\"a\\'s\\\\s\\ \\<w\\&ö\\>/r=d\\$\\!", /* printf %q */
+		"p\\\"a\\'s\\\\s\\ \\<w\\&ö\\>/r=d\\$\\!",		      /* printf %q */
+		"p\\\"a's\\\\s <w&ö>/r=d\\$!",				      /* "…" of a shell */
+		"p\\\\\\\"a's\\\\\\\\s <w&ö>/r=d$!",			      /* JSON in JSON */
+		"p\\u0022a\\u0027s\\\\s \\u003Cw\\u0026\\u00F6\\u003E/r=d$!", /* .NET */
+		"p\"a\\'s\\\\s <w&ö>/r=d$!",				      /* repr of Python, $'…' */
+		"p\"a\\'s\\\\s <w&\\303\\266>/r=d$!",			      /* $'…' in the locale C */
+		"p\"a''s\\s <w&ö>/r=d$!",				      /* YAML */
+		"p&quot;a&apos;s\\s &lt;w&amp;ö&gt;/r=d$!",		      /* XML */
+		"702261277"
+		"35c73203c7726c3b63e2f723d642421", /* hexadecimal */
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(shown); i++) {
 		char text[256];
