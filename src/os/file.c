@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define DEPTH_MAX 1000
+#define REMOVE_DEPTH_MAX 100
 
 static int open_to_read(const char *path, int flags, int *ret_fd, struct err *e)
 {
@@ -142,7 +143,25 @@ int file_mkdir_p(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
-static int remove_at(int parent, const char *name, int depth, struct err *e)
+/* A tree that is being removed. What lies too deep is brought up to its top, so that descriptors and stack suffice for any
+ * depth: whoever made it may not have wanted it to go away. */
+struct removal {
+	int top; /* -1 until the first folder is open */
+	int moved;
+};
+
+static int bring_up(struct removal *v, int parent, const char *name, struct err *e)
+{
+	char to[32];
+	/* Its entry `..` changes, which takes the right to write to it. */
+	fchmodat(parent, name, 0700, 0);
+	do {
+		snprintf(to, sizeof(to), ".deep-%d", v->moved++);
+	} while (faccessat(v->top, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+	return renameat(parent, name, v->top, to) == 0 ? 0 : err_errno(e, "cannot remove %s", name);
+}
+
+static int remove_at(struct removal *v, int parent, const char *name, int depth, struct err *e)
 {
 	if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
 		return 0;
@@ -150,8 +169,8 @@ static int remove_at(int parent, const char *name, int depth, struct err *e)
 		return err_errno(e, "cannot remove %s", name);
 	if (unlinkat(parent, name, AT_REMOVEDIR) == 0)
 		return 0;
-	if (depth > DEPTH_MAX)
-		return err_set(e, ERR_IO, "cannot remove %s: too many folders below each other", name);
+	if (depth > REMOVE_DEPTH_MAX)
+		return bring_up(v, parent, name, e);
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == EACCES) {
 		/* Closed by its owner; opened for the removal. AT_SYMLINK_NOFOLLOW is not needed: a link gave ENOTDIR. */
@@ -168,11 +187,17 @@ static int remove_at(int parent, const char *name, int depth, struct err *e)
 		close(fd);
 		return err_nomem(e);
 	}
-	int r = 0;
-	for (struct dirent *d; r == 0 && (d = readdir(dir));) {
-		if (!streq(d->d_name, ".") && !streq(d->d_name, ".."))
-			r = remove_at(fd, d->d_name, depth + 1, e);
-	}
+	int r = 0, moved;
+	if (depth == 0)
+		v->top = fd;
+	do {
+		moved = v->moved;
+		rewinddir(dir);
+		for (struct dirent *d; r == 0 && (d = readdir(dir));) {
+			if (!streq(d->d_name, ".") && !streq(d->d_name, ".."))
+				r = remove_at(v, fd, d->d_name, depth + 1, e);
+		}
+	} while (r == 0 && depth == 0 && moved != v->moved);
 	closedir(dir);
 	if (r == 0 && unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
 		return err_errno(e, "cannot remove %s", name);
@@ -181,7 +206,8 @@ static int remove_at(int parent, const char *name, int depth, struct err *e)
 
 int file_remove_tree(const char *path, struct err *e)
 {
-	return remove_at(AT_FDCWD, path, 0, e);
+	struct removal v = { .top = -1 };
+	return remove_at(&v, AT_FDCWD, path, 0, e);
 }
 
 static int chown_at(int parent, const char *name, uid_t uid, gid_t gid, int depth, struct err *e)

@@ -20,7 +20,7 @@ int file_write_new(const char *path, struct str bytes, mode_t mode, struct err *
 /* All folders of path; those that are made get `mode`. Fine if it is there. */
 int file_mkdir_p(const char *path, mode_t mode, struct err *e);
 /* Removes a file or a whole tree, never following a symbolic link, also where folders are closed to their owner.
- * Fine if nothing is there. A tree deeper than 1,000 folders is refused. */
+ * Fine if nothing is there. */
 int file_remove_tree(const char *path, struct err *e);
 /* Gives the tree to uid and gid, without following symbolic links; hard links to other owners' files are left. */
 int file_chown_tree(const char *path, uid_t uid, gid_t gid, struct err *e);

@@ -150,6 +150,21 @@ IN_CHILD static int child_fds(struct launch *l)
 	return 0;
 }
 
+IN_CHILD static void child_oom_score(int score)
+{
+	char digits[8];
+	size_t at = sizeof(digits);
+	for (int rest = score; rest && at; rest /= 10)
+		digits[--at] = (char)('0' + rest % 10);
+	int fd = score ? open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return;
+	/* Where it is refused, others are ended just as soon. */
+	if (syscall(SYS_write, fd, digits + at, sizeof(digits) - at) < 0)
+		errno = 0;
+	close(fd);
+}
+
 IN_CHILD static int child_main(void *arg)
 {
 	struct launch *l = arg;
@@ -161,6 +176,11 @@ IN_CHILD static int child_main(void *arg)
 		if (sig != SIGKILL && sig != SIGSTOP)
 			syscall(SYS_rt_sigaction, sig, dfl, NULL, sizeof(uint64_t));
 	}
+	for (size_t i = 0; i < c->join_count; i++) {
+		if (syscall(SYS_write, c->join_fds[i], "0", 1) != 1)
+			return child_fail(l, "cannot join its control group");
+	}
+	child_oom_score(c->oom_score);
 	if (c->new_session)
 		setsid();
 	else if (c->new_group)

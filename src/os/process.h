@@ -64,6 +64,10 @@ struct process_config {
 	size_t limit_count;
 	const struct process_mount *mounts; /* see above */
 	size_t mount_count;
+	/* Open for writing: the child writes "0" to each before it does anything else, and so joins these control groups. */
+	const int *join_fds;
+	size_t join_count;
+	int oom_score; /* oom_score_adj: above 0, the kernel ends it rather than others; only raised */
 };
 
 struct process {
