@@ -107,7 +107,7 @@ static void *slot_main(void *arg)
 	struct agent *agent = s->agent;
 	struct api_identity identity = { .name = agent->name,
 					 .hostname = agent->hostname,
-					 .isolation = agent_isolation_name(agent->level->id),
+					 .isolation = agent->isolation,
 					 .instance = agent->instance,
 					 .life = agent->life };
 	struct api api;
@@ -220,16 +220,23 @@ static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct e
 	agent->name = clean_name(a, c->name && c->name[0] ? c->name : agent->hostname);
 	agent->root = geteuid() == 0;
 	agent->insecure = c->allow_insecure_sources || c->dev;
-	limits_read(c, &agent->limits);
+	limits_read(agent);
 	int r = read_token(agent, a, e);
 	if (r == 0)
 		r = open_work_dir(agent, a, ret_lock, e);
 	if (r == 0)
 		r = tools_find(agent, a, e);
 	if (r == 0)
+		r = limits_start(agent, a, e);
+	if (r == 0)
 		r = isolate_choose(agent, e);
 	if (r < 0)
 		return r;
+	if (limits_describe(agent, a, e) < 0)
+		return -(int)e->code;
+	agent->isolation = arena_printf(a, "%s; %s", agent_isolation_name(agent->level->id), agent->limits.text);
+	if (!agent->isolation)
+		return err_nomem(e);
 	const char *version = tools_pulumi_version(agent, a);
 	if (version)
 		log_info("agent", "isolation %s, pulumi %s in %s", agent_isolation_name(agent->level->id), version,

@@ -13,6 +13,7 @@
 #include "agent/limits.h"
 #include "agent/lines.h"
 #include "agent/upload.h"
+#include "agent/watch.h"
 #include "base/id.h"
 #include "os/process.h"
 
@@ -38,6 +39,7 @@ struct agent {
 	const char *bwrap;
 	const char *path;	       /* our PATH */
 	const struct isolation *level; /* isolate.h; chosen at the start */
+	const char *isolation;	       /* the level and what it limits, for the pool */
 	struct limits limits;	       /* of each run */
 	pid_t parent;
 	bool root;
@@ -74,6 +76,7 @@ enum job_stop {
 	JOB_KILL_LOST,	   /* lease lost: at once, and silently */
 	JOB_KILL_REFUSED,  /* the server does not take our log: at once */
 	JOB_KILL_OVERTIME, /* was asked to stop long ago */
+	JOB_KILL_LIMIT,	   /* used more than it may (watch.h) */
 };
 
 struct job {
@@ -91,6 +94,10 @@ struct job {
 	struct upload *upload;
 	struct heart *heart;
 	struct heart_state state;
+	struct cgroup group;
+	struct watch *watch;
+	int64_t printed_bytes; /* output that went into the log */
+	bool cut;	       /* the log is full */
 	int wake_fd;
 	int64_t deadline_us;
 	int64_t stop_since_us; /* when job_stop first said to stop; 0: not yet */

@@ -10,12 +10,10 @@
 /* In the order in which `auto` tries them. */
 static const struct isolation *const levels[] = { &isolation_bubblewrap, &isolation_process };
 
-/* The number of processes comes last: not every level can count them by user. */
-static const struct process_limit limits[] = {
-	{ RLIMIT_CORE, 0 },
-	{ RLIMIT_NOFILE, 65536 },
-	{ RLIMIT_NPROC, 16384 },
-};
+/* Where a control group counts the processes of a run; the kernel's own limit is then only there against slips. */
+#define PROCESSES_MAX 16384
+/* Runs are ended sooner than we are, where the machine has no memory left. */
+#define OOM_SCORE 500
 
 void isolate_command_init(struct isolate_command *ret, const struct agent *agent, const struct isolate_config *c)
 {
@@ -35,8 +33,29 @@ void isolate_command_init(struct isolate_command *ret, const struct agent *agent
 					       .fds = ret->fds,
 					       .fd_count = n,
 					       .new_session = true,
-					       .limits = limits,
-					       .limit_count = ARRAY_SIZE(limits) };
+					       .limits = ret->limits,
+					       .limit_count = 1,
+					       .oom_score = OOM_SCORE };
+	ret->limits[0] = (struct process_limit){ RLIMIT_CORE, 0 };
+	if (c->group) {
+		ret->config.join_fds = c->group->join_fds;
+		ret->config.join_count = c->group->join_count;
+	}
+}
+
+void isolate_command_limits(struct isolate_command *c, const struct agent *agent)
+{
+	const struct limits *l = &agent->limits;
+	int64_t processes = l->groups.parents[CGROUP_PIDS].dir ? PROCESSES_MAX : l->pids;
+	size_t n = c->config.limit_count;
+	c->limits[n++] = (struct process_limit){ RLIMIT_NOFILE, 65536 };
+	if (processes)
+		c->limits[n++] =
+			(struct process_limit){ RLIMIT_NPROC, (uint64_t)(processes > l->pids ? processes : l->pids) };
+	/* The walk over the tree does not see a file without a name. */
+	if (l->disk_bytes)
+		c->limits[n++] = (struct process_limit){ RLIMIT_FSIZE, (uint64_t)l->disk_bytes };
+	c->config.limit_count = n;
 }
 
 int isolate_wait_process(struct isolated *p, int timeout_ms, struct process_status *ret, struct err *e)

@@ -18,6 +18,7 @@ struct isolate_config {
 	const char *dir; /* the job's folder: tree/ is the checkout */
 	uid_t uid;
 	gid_t gid;
+	const struct cgroup *group; /* NULL: none */
 	int plan_fd;	/* the plan, as a file in memory; -1: the executor is only asked whether it can run (--probe) */
 	int frame_fd;	/* -1: none */
 	int control_fd; /* -1: none */
@@ -36,7 +37,8 @@ struct isolate_places {
 
 struct isolation {
 	enum agent_isolation id;
-	bool own_user; /* where the agent is root, runs have the user of their slot */
+	bool own_user;	/* where the agent is root, runs have the user of their slot */
+	bool own_child; /* what runs are descendants of ours, so that control groups and limits of processes hold them */
 	/* Whether it works here; once, at the agent's start. The error says what is missing. */
 	int (*probe)(struct agent *agent, struct err *e);
 	/* What an earlier life of this agent left behind is removed; at the agent's start. NULL: nothing can be left. */
@@ -66,14 +68,17 @@ int isolate_wait(const struct agent *agent, struct isolated *p, int timeout_ms, 
 void isolate_kill(const struct agent *agent, struct isolated *p);
 
 /* --- for levels whose executor is a child of ours --- */
-/* The executor's command, descriptors and limits, as a child that inherits nothing else. Points into itself and to c. */
+/* The executor's command, descriptors and control group, as a child that inherits nothing else. Points into itself and to c. */
 struct isolate_command {
 	const char *argv[3];
 	const char *envp[1];
 	struct process_fd fds[2];
+	struct process_limit limits[4];
 	struct process_config config;
 };
 void isolate_command_init(struct isolate_command *ret, const struct agent *agent, const struct isolate_config *c);
+/* Limits of processes, for what no control group holds. They count by user: only where runs have one of their own. */
+void isolate_command_limits(struct isolate_command *c, const struct agent *agent);
 int isolate_wait_process(struct isolated *p, int timeout_ms, struct process_status *ret, struct err *e);
 void isolate_kill_process(const struct agent *agent, struct isolated *p);
 

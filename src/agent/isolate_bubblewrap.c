@@ -9,6 +9,7 @@
 #include "os/sandbox.h"
 
 #define PROBE_TIMEOUT_MS 20000
+#define HIDE_MAX 4
 
 /* Places inside of the sandbox. */
 #define INSIDE_TREE "/deployment"
@@ -18,7 +19,7 @@
 static const char *const text[] = {
 	"Isolation: bubblewrap. The run has a user, processes and a file tree of its own: it cannot see other runs, the",
 	"runner, its credentials or the host's files, except for the host's programs and /etc, which are read-only.",
-	"Not isolated: the network is the host's, and memory and disk are not limited.",
+	"Not isolated: the network is the host's.",
 	NULL,
 };
 
@@ -28,10 +29,16 @@ static const char *const *said(const struct agent *agent)
 	return text;
 }
 
-/* The token's file and our own settings, should they lie where the sandbox shows the host. */
+/* The token's file, our work folder (other runs are in it), in `dev` the server's data around it, and our own settings,
+ * should they lie where the sandbox shows the host. */
 static size_t hidden(const struct agent *agent, struct arena *a, const char **list)
 {
-	const char *candidates[] = { agent->config->token_file, "/etc/slipway" };
+	const char *candidates[HIDE_MAX] = {
+		agent->config->token_file,
+		agent->config->dev ? arena_printf(a, "%s/..", agent->work_dir) : NULL,
+		agent->work_dir,
+		"/etc/slipway",
+	};
 	size_t n = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
 		char real[PATH_MAX];
@@ -62,7 +69,7 @@ static int spawn(const struct agent *agent, const struct isolate_config *c, stru
 		{ stage ? PROCESS_STAGE "/slipway-executor" : agent->executor, INSIDE_EXECUTOR, false },
 		{ stage ? PROCESS_STAGE "/tools" : agent->tools_dir, INSIDE_TOOLS, false },
 	};
-	const char *hide[2];
+	const char *hide[HIDE_MAX];
 	const char *const command[] = { INSIDE_EXECUTOR, config->argv[1], NULL };
 	struct sandbox_config sandbox = { .bwrap = agent->bwrap,
 					  .uid = c->uid,
@@ -71,6 +78,7 @@ static int spawn(const struct agent *agent, const struct isolate_config *c, stru
 					  .bind_count = agent->tools_dir ? 3 : 2,
 					  .hide = hide,
 					  .hide_count = hidden(agent, &a, hide),
+					  .memory_bytes = agent->limits.memory_bytes,
 					  .cwd = INSIDE_TREE,
 					  .command = command };
 	int r = sandbox_arguments(&a, &sandbox, &config->argv, e);
@@ -98,6 +106,7 @@ static int start(const struct agent *agent, const struct isolate_config *c, stru
 {
 	struct isolate_command command;
 	isolate_command_init(&command, agent, c);
+	isolate_command_limits(&command, agent);
 	return spawn(agent, c, &command.config, &ret->process, e);
 }
 
@@ -160,6 +169,7 @@ static int places(struct job *j, struct isolate_places *ret, struct err *e)
 const struct isolation isolation_bubblewrap = {
 	.id = AGENT_ISOLATION_BUBBLEWRAP,
 	.own_user = true,
+	.own_child = true,
 	.probe = probe,
 	.places = places,
 	.start = start,

@@ -41,9 +41,9 @@ static int start(const struct agent *agent, const struct isolate_config *c, stru
 {
 	struct isolate_command command;
 	isolate_command_init(&command, agent, c);
-	/* The number of processes is counted per user: it would count those of the agent's user elsewhere. No death signal
-	 * either: the executor notices that its control is closed, and ends its steps in order. */
-	command.config.limit_count = 1;
+	/* The number of processes is counted per user: it would count those of the agent's user elsewhere, so there is no
+	 * isolate_command_limits. No death signal either: the executor notices that its control is closed, and ends its
+	 * steps in order. */
 	return process_spawn(&command.config, &ret->process, e);
 }
 
@@ -57,6 +57,7 @@ static void kill_all(const struct agent *agent, struct isolated *p)
 
 const struct isolation isolation_process = {
 	.id = AGENT_ISOLATION_PROCESS,
+	.own_child = true,
 	.probe = probe,
 	.places = places,
 	.start = start,

@@ -40,6 +40,8 @@ enum job_stop job_stop(struct job *j)
 		return JOB_KILL_REFUSED;
 	if (stopping >= 2)
 		return JOB_KILL_RUNNER;
+	if (watch_finding(j->watch))
+		return JOB_KILL_LIMIT;
 	enum job_stop s = j->state.cancel			  ? JOB_CANCELLED
 			  : now > j->deadline_us		  ? JOB_DEADLINE
 			  : stopping && now > agent->stop_mono_us ? JOB_RUNNER_STOPS
@@ -63,7 +65,11 @@ static void explain_stop(struct job *j, struct err *e)
 		err_set(e, ERR_CANCELLED, "the runner was stopped while the deployment ran");
 	else if (s == JOB_KILL_OVERTIME)
 		err_set(e, ERR_TIMEOUT, "the deployment did not end when it was asked to, and was killed");
-	else if (s == JOB_KILL_REFUSED && upload_state(j->upload, &why) != UPLOAD_GOING)
+	else if (s == JOB_KILL_LIMIT) {
+		char text[256];
+		watch_explain(j->watch, text, sizeof(text));
+		err_set(e, ERR_TOO_LARGE, "%s", text);
+	} else if (s == JOB_KILL_REFUSED && upload_state(j->upload, &why) != UPLOAD_GOING)
 		err_set(e, ERR_INTERNAL, "the server did not take the log: %s", why.message);
 }
 
@@ -113,6 +119,7 @@ static int set_up(struct job *j, const struct buf *unmasked, struct err *e)
 	job_line(j, "Runner %s on %s, Slipway %s", j->agent->name, j->agent->hostname, SLIPWAY_VERSION);
 	for (const char *const *t = j->agent->level->text(j->agent); *t; t++)
 		job_line(j, "%s", *t);
+	job_line(j, "Limits: %s.", j->agent->limits.text);
 	if (unmasked->len)
 		job_line(j, "warning: values shorter than %d bytes cannot be masked: %.*s", MASK_VALUE_MIN_BYTES,
 			 (int)unmasked->len, unmasked->data);
@@ -186,10 +193,19 @@ static int step(struct job *j, const char *name, int (*fn)(struct job *j, struct
 	return r;
 }
 
+/* From here on it is bounded. */
+static int watch_over(struct job *j, struct err *e)
+{
+	int r = limits_group(j->agent, strrchr(j->dir, '/') + 1, &j->group, e);
+	return r < 0 ? r : watch_start(j->dir, &j->agent->limits, &j->group, j->wake_fd, &j->watch, e);
+}
+
 static int run_steps(struct job *j, const struct buf *unmasked, struct err *e)
 {
 	job_step_begin(j, "Setup");
 	int r = make_dir(j, e);
+	if (r == 0)
+		r = watch_over(j, e);
 	if (r == 0)
 		r = set_up(j, unmasked, e);
 	if (r < 0)
@@ -285,6 +301,8 @@ void job_run(const struct agent *agent, int slot, const struct api_claim *claim)
 		log_info("agent", "%s: %s of %s/%s/%s", claim->deployment, j.order.operation, j.order.organization,
 			 j.order.project, j.order.stack);
 		run_ordered(&j);
+		watch_stop(j.watch);
+		cgroup_remove(&j.group);
 		remove_dir(&j);
 	} else {
 		log_warn("agent", "%s: no work order: %s", claim->deployment, e.message);

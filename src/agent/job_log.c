@@ -56,6 +56,19 @@ void job_line(struct job *j, const char *fmt, ...)
 
 void job_output(struct job *j, struct str bytes)
 {
+	int64_t limit = j->agent->limits.log_bytes, room = limit - j->printed_bytes;
+	if (j->cut)
+		return;
+	if (limit && (int64_t)bytes.n > room) {
+		char text[32];
+		bytes.n = (size_t)room;
+		lines_feed(&j->lines, bytes);
+		j->cut = true;
+		job_line(j, "The log of this deployment has reached its limit of %s: further output is not kept.",
+			 limits_size(limit, text, sizeof(text)));
+		return;
+	}
+	j->printed_bytes += (int64_t)bytes.n;
 	lines_feed(&j->lines, bytes);
 }
 

@@ -44,9 +44,25 @@ static void on_output(void *arg, struct str bytes)
 	job_output(x->job, bytes);
 }
 
+/* A command that failed says what the kernel refused or ended at best by chance. */
+static void explain_limits(struct job *j)
+{
+	char text[256];
+	watch_look(j->watch);
+	if (watch_finding(j->watch)) {
+		watch_explain(j->watch, text, sizeof(text));
+		job_line(j, "Error: %s", text);
+	}
+	if (cgroup_pids_refused(&j->group) > 0)
+		job_line(j, "The run reached its limit of %lld processes and threads.",
+			 (long long)j->agent->limits.pids);
+}
+
 static void on_step_end(void *arg, bool ok, struct str why)
 {
 	struct execution *x = arg;
+	if (!ok)
+		explain_limits(x->job);
 	if (!ok && why.n)
 		job_line(x->job, "Error: %s", text_of(x, why));
 	job_step_end(x->job, ok);
@@ -83,6 +99,7 @@ static int start(struct execution *x, struct err *e)
 		r = err_errno(e, "cannot make a pipe");
 	if (r == 0) {
 		struct isolate_config c = { .dir = j->dir,
+					    .group = &j->group,
 					    .uid = j->uid,
 					    .gid = j->gid,
 					    .plan_fd = plan_fd,
@@ -214,7 +231,9 @@ int job_execute(struct job *j, struct err *e)
 	int r = run(&x, e);
 	isolate_kill(j->agent, &x.process);
 	if (r < 0 && j->step_open) {
-		job_line(j, "Error: %s", e->message);
+		explain_limits(j);
+		if (!watch_finding(j->watch))
+			job_line(j, "Error: %s", e->message);
 		job_step_end(j, false);
 	}
 	int fds[] = { x.frame_fd, x.said_fd, x.control_fd };

@@ -109,6 +109,7 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	jw_kv_string(w, "stack", arena_printf(a, "%s/%s/%s", o->organization, o->project, o->stack));
 	jw_kv_string(w, "operation", o->operation);
 	jw_kv_string(w, "shell", o->shell);
+	jw_kv_int(w, "memoryBytes", limits_of_process(j->agent));
 	jw_kv_bool(w, "skipInstallDependencies", o->skip_install_dependencies);
 	jw_kv_bool(w, "deleteAfterDestroy", o->delete_after_destroy);
 	jw_kv_bool(w, "remediateIfDriftDetected", o->remediate_if_drift_detected);

@@ -24,6 +24,7 @@ struct plan {
 	const char *operation;
 	const char *shell;
 	const char *const *pre_run; /* NULL-terminated */
+	int64_t memory_bytes;
 	bool skip_install_dependencies;
 	bool delete_after_destroy;
 	bool remediate_if_drift_detected;
@@ -105,6 +106,7 @@ struct runner {
 	int output[2]; /* one pipe for all steps: what runs on in the background may still write */
 	int signal_fd; /* SIGCHLD */
 	bool process_one;
+	struct process_limit memory;
 	const char *path; /* where argv[0] is looked up: PATH of the plan */
 };
 

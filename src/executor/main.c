@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "executor/executor.h"
@@ -19,6 +20,8 @@ static int run(const char *source, struct err *e)
 	int r = runner_init(&runner, &channel, e);
 	if (r == 0)
 		r = plan_load(source, &a, &plan, e);
+	if (r == 0 && plan.memory_bytes > 0)
+		runner.memory = (struct process_limit){ RLIMIT_DATA, (uint64_t)plan.memory_bytes };
 	/* Before the first frame the agent hears of a fault by standard error, afterwards by the last frame. */
 	if (r < 0)
 		fprintf(stderr, "slipway-executor: %s\n", e->message);

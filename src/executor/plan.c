@@ -8,7 +8,7 @@
 #include "os/file.h"
 
 struct plan_text {
-	int64_t version;
+	int64_t version, memory_bytes;
 	const char *root, *tree, *work_dir, *stack, *operation, *shell;
 	struct json pre_run, environment;
 	bool skip, delete_after, remediate;
@@ -22,6 +22,7 @@ static const struct field plan_fields[] = {
 	FIELD(struct plan_text, stack, "stack", FIELD_STRING, .required = true),
 	FIELD(struct plan_text, operation, "operation", FIELD_STRING, .required = true),
 	FIELD(struct plan_text, shell, "shell", FIELD_STRING),
+	FIELD(struct plan_text, memory_bytes, "memoryBytes", FIELD_INT),
 	FIELD(struct plan_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
 	FIELD(struct plan_text, environment, "environment", FIELD_JSON_ARRAY, .required = true),
 	FIELD(struct plan_text, skip, "skipInstallDependencies", FIELD_BOOL),
@@ -80,6 +81,7 @@ int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e
 			      .operation = t.operation,
 			      .shell = t.shell,
 			      .pre_run = pre_run,
+			      .memory_bytes = t.memory_bytes,
 			      .skip_install_dependencies = t.skip,
 			      .delete_after_destroy = t.delete_after,
 			      .remediate_if_drift_detected = t.remediate,

@@ -18,6 +18,7 @@
  *	 "operation": "update",
  *	 "shell": "bash",
  *	 "preRunCommands": ["…"],
+ *	 "memoryBytes": 0,                of each process of a step, where nothing counts that of all (0: no limit)
  *	 "skipInstallDependencies": false, "deleteAfterDestroy": false, "remediateIfDriftDetected": false,
  *	 "environment": [["NAME", "value"], …]}   all of it: nothing is inherited
  *

@@ -107,6 +107,8 @@ int runner_run(struct runner *r, const char *const *argv, const char *work_dir, 
 					 .stdin_fd = -1,
 					 .stdout_fd = r->output[1],
 					 .stderr_fd = r->output[1],
+					 .limits = &r->memory,
+					 .limit_count = r->memory.value ? 1 : 0,
 					 .new_group = true };
 	int err = process_spawn(&config, &p, e);
 	if (err < 0)

@@ -39,6 +39,32 @@ static void add3(struct arguments *args, const char *option, const char *one, co
 	add(args, two);
 }
 
+/* A file system in memory; `share` is the part of the run's memory that it may take. */
+static void add_tmpfs(struct arguments *args, const struct sandbox_config *c, const char *perms, const char *path,
+		      int share)
+{
+	add2(args, "--perms", perms);
+	if (c->memory_bytes)
+		add2(args, "--size", arena_printf(args->a, "%lld", (long long)(c->memory_bytes / share)));
+	add2(args, "--tmpfs", path);
+}
+
+static void add_devices(struct arguments *args, const struct sandbox_config *c)
+{
+	/* Files that tell more of the machine and of others than a program needs. */
+	static const char *const covered[] = { "/proc/kcore",	      "/proc/keys",	   "/proc/timer_list",
+					       "/proc/latency_stats", "/proc/sched_debug", "/proc/kmsg" };
+	add2(args, "--proc", "/proc");
+	for (size_t i = 0; i < ARRAY_SIZE(covered); i++) {
+		if (access(covered[i], F_OK) == 0)
+			add3(args, "--ro-bind", "/dev/null", covered[i]);
+	}
+	add2(args, "--dev", "/dev");
+	add_tmpfs(args, c, "1777", "/dev/shm", 8);
+	/* Its size cannot be set, so nothing is made in it. */
+	add2(args, "--remount-ro", "/dev");
+}
+
 /* A folder of the host as it is there: a link stays a link (merged /usr), a folder is bound, nothing is nothing. */
 static void add_host_folder(struct arguments *args, const char *path)
 {
@@ -73,12 +99,6 @@ int sandbox_arguments(struct arena *a, const struct sandbox_config *c, const cha
 	};
 	static const char *const host[] = { "/usr",   "/bin",	 "/sbin", "/lib", "/lib32",
 					    "/lib64", "/libx32", "/etc",  "/opt" };
-	static const struct {
-		const char *perms, *path;
-	} own[] = {
-		{ "1777", "/tmp" },	{ "755", "/run" },	 { "755", "/var" },
-		{ "1777", "/var/tmp" }, { "700", SANDBOX_HOME },
-	};
 	struct arguments args = { .a = a, .list = arena_array(a, ARGUMENTS_MAX, sizeof(char *)) };
 	if (!args.list)
 		return err_nomem(e);
@@ -87,14 +107,16 @@ int sandbox_arguments(struct arena *a, const struct sandbox_config *c, const cha
 		add(&args, namespaces[i]);
 	add2(&args, "--cap-drop", "ALL");
 	add2(&args, "--hostname", SANDBOX_HOSTNAME);
+	/* First of all, for it covers what was put there before. */
+	add_tmpfs(&args, c, "755", "/", 8);
 	for (size_t i = 0; i < ARRAY_SIZE(host); i++)
 		add_host_folder(&args, host[i]);
-	add2(&args, "--proc", "/proc");
-	add2(&args, "--dev", "/dev");
-	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-		add2(&args, "--perms", own[i].perms);
-		add2(&args, "--tmpfs", own[i].path);
-	}
+	add_devices(&args, c);
+	add_tmpfs(&args, c, "1777", "/tmp", 4);
+	add_tmpfs(&args, c, "700", SANDBOX_HOME, 2);
+	add2(&args, "--dir", "/run");
+	add2(&args, "--perms", "1777");
+	add2(&args, "--dir", "/var/tmp");
 	add_resolver(&args);
 	add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_PASSWD), "/etc/passwd");
 	add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_GROUP), "/etc/group");
@@ -102,10 +124,12 @@ int sandbox_arguments(struct arena *a, const struct sandbox_config *c, const cha
 	if (access("/etc/hosts", F_OK) == 0)
 		add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_HOSTS), "/etc/hosts");
 	for (size_t i = 0; i < c->hide_count; i++) {
-		if (file_is_dir(c->hide[i]))
+		if (file_is_dir(c->hide[i])) {
 			add2(&args, "--tmpfs", c->hide[i]);
-		else
+			add2(&args, "--remount-ro", c->hide[i]);
+		} else {
 			add3(&args, "--ro-bind", "/dev/null", c->hide[i]);
+		}
 	}
 	for (size_t i = 0; i < c->bind_count; i++)
 		add3(&args, c->binds[i].writable ? "--bind" : "--ro-bind", c->binds[i].source, c->binds[i].target);

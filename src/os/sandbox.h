@@ -2,8 +2,9 @@
  * sandbox.h: arguments and system call filter for bubblewrap.
  *
  * The sandbox sees the host's programs (/usr, /bin, /lib*, /etc, /opt) read-only, the folders and files that the config
- * binds, and nothing else of the host: /tmp, /run, /home and the rest are its own, in memory. It has user, mount,
- * process, ipc and host name namespaces; no capability; process 1 is the given command. The network is the host's.
+ * binds, and nothing else of the host: /tmp, /run, /home and the rest are its own, in memory, and of bounded size. There is
+ * no /sys, and what /proc tells of the machine's keys and timers is covered. It has user, mount, process, ipc and host
+ * name namespaces; no capability; process 1 is the given command. The network is the host's.
  *
  * bubblewrap must be started with the descriptors of struct sandbox_fds at their numbers (process.h), as a user that
  * is not root: what root's files protect must stay closed by the ordinary file permissions too.
@@ -35,6 +36,8 @@ struct sandbox_config {
 	/* Files of the host that the allow list would show (below /etc, /opt, /usr) and the run must not see. */
 	const char *const *hide;
 	size_t hide_count;
+	/* What the run may have of memory: the file systems in memory are parts of it. 0: as large as the kernel makes them. */
+	int64_t memory_bytes;
 	const char *cwd;
 	const char *const *command; /* NULL-terminated, as seen inside */
 };

@@ -39,6 +39,7 @@ static void test_arguments(void **state)
 				    .bind_count = 2,
 				    .hide = hide,
 				    .hide_count = 1,
+				    .memory_bytes = 80 << 20,
 				    .cwd = "/deployment",
 				    .command = command };
 	const char *const *argv;
@@ -60,9 +61,16 @@ static void test_arguments(void **state)
 	for (size_t i = 0; argv[i]; i++)
 		writable += strcmp(argv[i], "--bind") == 0;
 	assert_int_equal(writable, 1);
-	static const char *const never[] = { "/root", "/home", "/var/lib", "/sys", "--dev-bind", "/" };
+	static const char *const never[] = { "/root", "/home", "/var/lib", "/sys", "--dev-bind" };
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		assert_false(has(argv, never[i]));
+	assert_false(has_pair(argv, "--ro-bind", "/", NULL));
+	/* No file system in memory without a size, but for those that cannot be written to. */
+	for (size_t i = 1; argv[i]; i++) {
+		if (strcmp(argv[i], "--tmpfs") == 0)
+			assert_true(strcmp(argv[i - 2], "--size") == 0 ||
+				    has_pair(argv, "--remount-ro", argv[i + 1], NULL));
+	}
 }
 
 /* Runs a script inside, as an ordinary user. Skips where bubblewrap or user namespaces are missing. */
@@ -78,6 +86,7 @@ static struct str inside(const char *script, struct buf *out, bool *ret_skip)
 				    .gid = root ? 64800 : getgid(),
 				    .hide = hide,
 				    .hide_count = 1,
+				    .memory_bytes = 80 << 20,
 				    .cwd = "/tmp",
 				    .command = argv_inside };
 	const char *empty[] = { NULL };
@@ -129,6 +138,14 @@ static void test_host_is_hidden(void **state)
 	      "/home/run\n0\n2\n");
 }
 
+static void test_memory_is_bounded(void **state)
+{
+	check("for d in / /tmp /home/run /dev/shm /var/tmp; do head -c 100000000 /dev/zero 2>/dev/null >$d/big; "
+	      "echo $d $(($(stat -c %s $d/big) >> 20)); rm $d/big; done; "
+	      "for d in /dev /proc /usr; do touch $d/x 2>/dev/null || echo no $d; done",
+	      "/ 10\n/tmp 20\n/home/run 40\n/dev/shm 10\n/var/tmp 10\nno /dev\nno /proc\nno /usr\n");
+}
+
 static void test_system_calls(void **state)
 {
 	/* The sandbox has no namespaces to give, no mounts, no capabilities. */
@@ -140,9 +157,8 @@ static void test_system_calls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_arguments),
-		cmocka_unit_test(test_inside),
-		cmocka_unit_test(test_host_is_hidden),
+		cmocka_unit_test(test_arguments),      cmocka_unit_test(test_inside),
+		cmocka_unit_test(test_host_is_hidden), cmocka_unit_test(test_memory_is_bounded),
 		cmocka_unit_test(test_system_calls),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
