@@ -115,6 +115,50 @@ bool str_to_duration_us(struct str s, int64_t *ret_us)
 	return true;
 }
 
+bool str_to_go_duration_us(struct str s, int64_t *ret_us)
+{
+	static const struct {
+		const char *name;
+		double us;
+	} units[] = { { "ns", 1e-3 },	      { "us", 1 },	   { "\xC2\xB5s", 1 }, { "ms", 1e3 }, { "s", US_PER_S },
+		      { "m", US_PER_MINUTE }, { "h", US_PER_HOUR } };
+	double total = 0;
+	if (s.n == 0)
+		return false;
+	bool zero = str_is(s, "0");
+	while (s.n > 0 && !zero) {
+		double number = 0, place = 1;
+		bool fraction = false;
+		size_t digits = 0, i = 0, unit = 0, taken = 0;
+		for (; i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == '.'); i++) {
+			if (s.p[i] == '.') {
+				fraction = true;
+				continue;
+			}
+			digits++;
+			place /= fraction ? 10 : 1;
+			number = fraction ? number + (s.p[i] - '0') * place : number * 10 + (s.p[i] - '0');
+		}
+		if (digits == 0 || i - digits > 1)
+			return false;
+		s = (struct str){ s.p + i, s.n - i };
+		for (size_t u = 0; u < ARRAY_SIZE(units); u++) {
+			if (str_starts_with(s, units[u].name) && strlen(units[u].name) > taken) {
+				taken = strlen(units[u].name);
+				unit = u;
+			}
+		}
+		if (taken == 0)
+			return false;
+		total += number * units[unit].us;
+		s = (struct str){ s.p + taken, s.n - taken };
+		if (total >= (double)INT64_MAX)
+			total = (double)INT64_MAX;
+	}
+	*ret_us = total >= (double)INT64_MAX ? INT64_MAX : (int64_t)(total + 0.5);
+	return true;
+}
+
 bool streq(const char *a, const char *b)
 {
 	return a == b || (a && b && strcmp(a, b) == 0);

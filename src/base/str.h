@@ -53,6 +53,9 @@ struct str str_trim(struct str s); /* ASCII white space at both ends */
 bool str_to_int64(struct str s, int64_t *ret);
 /* "90s", "10m", "168h", "1h30m", "7d", "250ms"; a bare number is refused. Result in microseconds. */
 bool str_to_duration_us(struct str s, int64_t *ret_us);
+/* Go's time.ParseDuration, without a sign: "1h30m", "15m0s", "1.5h", "0"; "" is refused. What is longer than fits is
+ * INT64_MAX. */
+bool str_to_go_duration_us(struct str s, int64_t *ret_us);
 bool streq(const char *a, const char *b); /* NULL equals NULL only */
 bool str_is_utf8(struct str s);
 /* NUL-terminated copy. */

@@ -34,30 +34,6 @@ static int want_string(struct reader *r, struct json v, struct str *ret)
 	return str_has_nul(*ret) ? settings_refuse(r, "must not contain a NUL character") : 0;
 }
 
-/* Go's time.ParseDuration, without a sign: "1h30m", "15m0s", "1.5h", "0". */
-static bool is_go_duration(struct str s)
-{
-	static const char *const units[] = { "ns", "us", "\xC2\xB5s", "ms", "s", "m", "h" };
-	if (s.n == 0 || str_is(s, "0"))
-		return true;
-	while (s.n > 0) {
-		size_t digits = 0, i = 0;
-		for (; i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == '.'); i++)
-			digits += s.p[i] != '.';
-		if (digits == 0 || i - digits > 1)
-			return false;
-		s = (struct str){ s.p + i, s.n - i };
-		size_t taken = 0;
-		for (size_t u = 0; u < ARRAY_SIZE(units); u++)
-			if (str_starts_with(s, units[u]) && strlen(units[u]) > taken)
-				taken = strlen(units[u]);
-		if (taken == 0)
-			return false;
-		s = (struct str){ s.p + taken, s.n - taken };
-	}
-	return true;
-}
-
 /* A directory of the repository: neither absolute nor with a ".." that could lead out of it. */
 static bool is_inside(struct str s)
 {
@@ -86,7 +62,8 @@ static int read_text(struct reader *r, const struct setting *row, struct json v)
 	int rc = want_string(r, v, &s);
 	if (rc < 0)
 		return rc;
-	if (row->kind == SET_DURATION && !is_go_duration(s))
+	int64_t ignored_us;
+	if (row->kind == SET_DURATION && s.n > 0 && !str_to_go_duration_us(s, &ignored_us))
 		return settings_refuse(r, "must be a duration such as \"1h30m\"");
 	if (row->kind == SET_PATH && !is_inside(s))
 		return settings_refuse(r, "must be a relative path inside of the repository");

@@ -57,6 +57,31 @@ static void integers(void **state)
 	}
 }
 
+static void durations_of_go(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t us;
+	} good[] = {
+		{ "0", 0 },
+		{ "0s", 0 },
+		{ "1h0m0s", 3600000000 },
+		{ "1h30m0.5s", 5400500000 },
+		{ "1.5h", 5400000000 },
+		{ ".5m", 30000000 },
+		{ "2ms3us1500ns", 2005 }, /* rounded */
+		{ "99999999999999999999h", INT64_MAX },
+	};
+	static const char *const bad[] = { "", "1", "1h0", "h", ".s", "1.2.3s", "1d", "-1h", " 1h", "1 h", "1hh" };
+	int64_t v;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_true(str_to_go_duration_us(str_of(good[i].text), &v));
+		assert_int_equal(v, good[i].us);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(str_to_go_duration_us(str_of(bad[i]), &v));
+}
+
 static void durations(void **state)
 {
 	static const struct {
@@ -194,8 +219,13 @@ static void taking(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(views),  cmocka_unit_test(integers),	cmocka_unit_test(durations),
-		cmocka_unit_test(utf8),	  cmocka_unit_test(formatting), cmocka_unit_test(a_buffer_grows_to_its_maximum),
+		cmocka_unit_test(views),
+		cmocka_unit_test(integers),
+		cmocka_unit_test(durations),
+		cmocka_unit_test(durations_of_go),
+		cmocka_unit_test(utf8),
+		cmocka_unit_test(formatting),
+		cmocka_unit_test(a_buffer_grows_to_its_maximum),
 		cmocka_unit_test(taking),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
