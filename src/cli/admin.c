@@ -115,3 +115,12 @@ int command_key_rotate(struct invocation *in, struct err *e)
 	call_init(&c, in, "/api/site/keys/rotate", "id");
 	return call_run(&c, e);
 }
+
+int command_oidc_rotate(struct invocation *in, struct err *e)
+{
+	struct call c;
+	call_init(&c, in, "/api/site/oidc/rotate", "id");
+	if (in->config.revoke)
+		jw_kv_bool(&c.j, "revoke", true);
+	return call_run(&c, e);
+}

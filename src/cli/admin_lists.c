@@ -119,3 +119,11 @@ int command_org_members(struct invocation *in, struct err *e)
 	int rc = call_org_path(&path, in->args[0], "/members", e);
 	return rc < 0 ? rc : list_run(in, path.data, "members", columns, e);
 }
+
+int command_oidc_keys(struct invocation *in, struct err *e)
+{
+	static const struct list_column columns[] = {
+		{ "id", NULL }, { "state", NULL }, { "signsFrom", NULL }, { "neededUntil", NULL }, { NULL, NULL }
+	};
+	return list_run(in, "/api/site/oidc/keys", "keys", columns, e);
+}

@@ -56,6 +56,8 @@ int command_user_add(struct invocation *in, struct err *e);
 int command_token_create(struct invocation *in, struct err *e);
 int command_pool_create(struct invocation *in, struct err *e);
 int command_key_rotate(struct invocation *in, struct err *e);
+int command_oidc_keys(struct invocation *in, struct err *e);
+int command_oidc_rotate(struct invocation *in, struct err *e);
 int command_backup(struct invocation *in, struct err *e);
 int command_restore(struct invocation *in, struct err *e);
 int command_verify(struct invocation *in, struct err *e);

@@ -55,6 +55,14 @@ const struct command commands[] = {
 	  "Prints the number of the new key. The keys of all organizations are sealed with it, while the server runs; the old\n"
 	  "key is then gone from master.key. A backup that was made before needs the master.key that lies in it.",
 	  command_key_rotate },
+	{ "admin oidc rotate", COMMAND_OIDC_ROTATE, NULL, 0, "make a new key for the tokens that clouds check",
+	  "Prints its id. It signs from now on; the one before stays in the JWKS until the last token that it has signed has\n"
+	  "expired, so that nothing that runs notices. Happens by itself when a key is as old as --oidc-key-age of the server.",
+	  command_oidc_rotate },
+	{ "admin oidc keys", COMMAND_LIST, NULL, 0, "list the keys of the OIDC issuer",
+	  "A line for each, newest first: id, whether it waits, signs or is retired, since when it signs, and until when a\n"
+	  "token of it is good.",
+	  command_oidc_keys },
 	{ "admin backup", COMMAND_BACKUP, "FILE", 1, "write everything that the server keeps into one file",
 	  "The server may go on running. The file holds the master key: keep it as you would keep the secrets themselves.",
 	  command_backup },

@@ -100,7 +100,7 @@ int log_lines_read(struct json array, struct log_lines *ret, struct err *e)
 			ret->count++;
 		}
 	}
-	ret->plain = ret->plain && !memmem(array.p, array.n, TOKEN_TEXT, strlen(TOKEN_TEXT));
+	ret->plain = ret->plain && !mask_tokens_may(json_text(array));
 	return 0;
 }
 

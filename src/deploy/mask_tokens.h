@@ -11,6 +11,11 @@
 /* What every token of ours begins with. */
 #define TOKEN_TEXT "pul-"
 
+/* And every OIDC token: {"kid":"slipway in base64 (identity/oidc.h). */
+#define OIDC_TOKEN_TEXT "eyJraWQiOiJzbGlwd2F5"
+
+/* Whether there may be one. */
+bool mask_tokens_may(struct str text);
 /* Appends the text to `out`, each token of ours replaced by MASK_TEXT. */
 void mask_tokens(struct str text, struct buf *out);
 

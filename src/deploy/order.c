@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "deploy/job.h"
+#include "deploy/oidc.h"
 #include "deploy/secrets.h"
 #include "identity/limits.h"
 
@@ -227,6 +228,27 @@ static void put_options(struct writing *g, struct json options)
 	jw_object_end(g->w);
 }
 
+/* As the settings have them, which hold no secrets here; null without any. */
+static void put_oidc(struct writing *g, struct json oidc)
+{
+	static const char *const clouds[] = { "aws", "azure", "gcp" };
+	bool any = false;
+	jw_key(g->w, "oidc");
+	for (size_t i = 0; i < ARRAY_SIZE(clouds); i++) {
+		struct json cloud = json_get(oidc, clouds[i]);
+		if (!oidc_cloud_is_set(cloud))
+			continue;
+		if (!any)
+			jw_object(g->w);
+		any = true;
+		jw_kv_raw(g->w, clouds[i], cloud);
+	}
+	if (any)
+		jw_object_end(g->w);
+	else
+		jw_null(g->w);
+}
+
 static void put_deployment(struct writing *g)
 {
 	const struct deployment_get_row *d = &g->o->d;
@@ -278,6 +300,7 @@ static int put_order(struct writing *g, const char *run_token)
 	if (rc < 0)
 		return rc;
 	put_options(g, json_get(context, "options"));
+	put_oidc(g, json_get(context, "oidc"));
 	jw_object_end(g->w);
 	return 0;
 }

@@ -30,6 +30,7 @@ struct app_options {
 	int64_t cache_entry_mib;    /* --cache-entry-limit (5 GiB) */
 	int64_t cache_mib;	    /* --cache-limit: of the whole dependency cache (50 GiB) */
 	int64_t cache_retention_us; /* --cache-retention: unread for so long (30 days) */
+	int64_t oidc_key_age_us;    /* --oidc-key-age: how long a key of the OIDC issuer signs (90 days) */
 	const char *executor_path;  /* slipway-executor, for the download route */
 };
 

@@ -1,7 +1,8 @@
-/* The master key, and the organizations' data keys that it seals. */
+/* The master key, and the organizations' data keys that it seals. (Those of the OIDC issuer: oidc_keys.c.) */
 #include "base/log.h"
 #include "db/queries_identity.h"
 #include "identity/internal.h"
+#include "identity/oidc.h"
 
 void identity_keys_hold(struct identity *id)
 {
@@ -121,7 +122,7 @@ static int seal_fn(struct db_conn *c, void *arg, struct err *e)
 	int rc = q_org_keys(c, s->a, &rows, &s->orgs, e);
 	for (size_t i = 0; rc >= 0 && i < s->orgs; i++)
 		rc = seal_one(c, s, &rows[i], e);
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : oidc_keys_seal(c, s->a, s->ring, e);
 }
 
 /* With the lock for writing: the newest key seals everything, then the file holds it alone. */

@@ -13,7 +13,7 @@
 	(COMMAND_ORG_ADD | COMMAND_ORG_SET | COMMAND_USER_ADD | COMMAND_TOKEN_CREATE | COMMAND_POOL_CREATE |        \
 	 COMMAND_KEY_ROTATE | COMMAND_BACKUP | COMMAND_RESTORE | COMMAND_VERIFY | COMMAND_EXPORT | COMMAND_IMPORT | \
 	 COMMAND_LIST | COMMAND_GRANT_SET | COMMAND_GRANT_REMOVE | COMMAND_ORG_TOKEN_CREATE | COMMAND_ORG_TOKEN |   \
-	 COMMAND_USER_REMOVE)
+	 COMMAND_USER_REMOVE | COMMAND_OIDC_ROTATE)
 #define PROGRAMS (SERVER | AGENT)
 
 static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };
@@ -97,6 +97,9 @@ const struct option config_options[] = {
 	       .help = "the dependency cache in all, in MiB: what was read longest ago goes"),
 	OPTION(struct config, times.cache_retention_us, "cache-retention", OPTION_DURATION, SERVER, TIME,
 	       .fallback = "720h", .help = "an archive of the dependency cache that nobody read for so long goes"),
+	OPTION(struct config, times.oidc_key_age_us, "oidc-key-age", OPTION_DURATION, SERVER, .argument = "TIME",
+	       .fallback = "2160h", .min = 2 * US_PER_HOUR, .max = 3650 * US_PER_DAY,
+	       .help = "how long a key of the OIDC issuer signs before the next one does"),
 	OPTION(struct config, body_max_mib, "body-limit", OPTION_INT, SERVER, .argument = "MIB", .fallback = "512",
 	       .min = 1, .max = HTTP_DOCUMENT_BODY_BYTES / MIB,
 	       .help = "the largest state that is taken, before and after inflating, in MiB"),
@@ -138,6 +141,8 @@ const struct option config_options[] = {
 	       .flag_only = true, .help = "what it is for"),
 	OPTION(struct config, json, "json", OPTION_BOOL, ADMIN, .flag_only = true,
 	       .help = "print the whole answer as JSON"),
+	OPTION(struct config, revoke, "revoke", OPTION_BOOL, COMMAND_OIDC_ROTATE, .flag_only = true,
+	       .help = "take all other keys out of the JWKS at once: every token that they signed is worth nothing"),
 	OPTION(struct config, openapi, "openapi", OPTION_BOOL, COMMAND_ROUTES, .flag_only = true,
 	       .help = "print the OpenAPI document instead"),
 	OPTION(struct config, config, "config", OPTION_STRING, PROGRAMS, .argument = "FILE", .flag_only = true,

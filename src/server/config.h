@@ -32,6 +32,7 @@ enum {
 	COMMAND_ORG_TOKEN_CREATE = 1 << 20,
 	COMMAND_ORG_TOKEN = 1 << 21, /* list, revoke */
 	COMMAND_USER_REMOVE = 1 << 22,
+	COMMAND_OIDC_ROTATE = 1 << 23,
 	COMMAND_PLAIN = 1 << 9, /* version, help: nothing but --help */
 };
 
@@ -77,6 +78,7 @@ struct config {
 	int64_t expires_us; /* from now; 0: never */
 	bool admin;
 	const char *from;
+	bool revoke;
 	bool site_admin;
 	bool json;
 	/* routes */

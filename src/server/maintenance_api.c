@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "deploy/deploy.h"
+#include "identity/oidc.h"
 #include "server/server.h"
 #include "state/verify.h"
 
@@ -62,6 +63,11 @@ static void put_problem(void *arg, const char *text)
 		jw_string(t->j, text);
 }
 
+static void oidc_problem(void *arg, const char *key_id, const char *what)
+{
+	verify_problem(arg, "the key %s of the OIDC issuer %s", key_id, what);
+}
+
 int server_verify(struct app *app, struct json_writer *j, int64_t *ret_problems, struct err *e)
 {
 	struct telling telling = { .j = j };
@@ -72,6 +78,8 @@ int server_verify(struct app *app, struct json_writer *j, int64_t *ret_problems,
 	int rc = state_verify(app, &v, e);
 	if (rc == 0)
 		rc = deploy_verify(app, &v, e);
+	if (rc == 0)
+		rc = oidc_verify(app->identity, oidc_problem, &v, &v.oidc_keys, e);
 	jw_array_end(j);
 	jw_kv_int(j, "problemCount", v.problems);
 	jw_key(j, "looked");
@@ -85,6 +93,7 @@ int server_verify(struct app *app, struct json_writer *j, int64_t *ret_problems,
 	jw_kv_int(j, "settings", v.settings);
 	jw_kv_int(j, "logs", v.logs);
 	jw_kv_int(j, "cacheEntries", v.cache_entries);
+	jw_kv_int(j, "oidcKeys", v.oidc_keys);
 	jw_object_end(j);
 	jw_object_end(j);
 	*ret_problems = v.problems;

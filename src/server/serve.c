@@ -13,6 +13,7 @@
 #include "http/http.h"
 #include "identity/event.h"
 #include "identity/identity.h"
+#include "identity/oidc.h"
 #include "os/file.h"
 #include "server/storage.h"
 #include "server/ticker.h"
@@ -45,6 +46,11 @@ static int tick_identity(struct app *app, int64_t now_us, int64_t *ret_next_us, 
 	return identity_tick(app->db, now_us, ret_next_us, e);
 }
 
+static int tick_oidc(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e)
+{
+	return oidc_tick(app->identity, app->options.oidc_key_age_us, now_us, ret_next_us, e);
+}
+
 static int tick_events(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err *e)
 {
 	return event_tick(app->db, now_us, ret_next_us, e);
@@ -59,6 +65,7 @@ static int tick_storage(struct app *app, int64_t now_us, int64_t *ret_next_us, s
 static const struct tick ticks[] = {
 	{ "storage", tick_storage },
 	{ "identity", tick_identity },
+	{ "oidc", tick_oidc },
 	{ "events", tick_events },
 	{ "state", state_tick },
 	{ "resources", state_index_tick },
@@ -228,6 +235,16 @@ static int check_public_url(struct server *s, const struct config *config, struc
 	return s->app.public_url ? 0 : err_nomem(e);
 }
 
+/* What clouds want of an issuer. Whoever tries the server on one machine has not asked for any. */
+static void warn_of_issuer(const struct server *s, const struct config *config)
+{
+	if (config->public_url && str_starts_with(str_of(s->app.public_url), "http://"))
+		log_warn(
+			"server",
+			"--public-url is plain http: AWS, Azure and Google take OIDC tokens of an https issuer alone, so "
+			"deployments cannot use operationContext.oidc with them (docs/oidc.md)");
+}
+
 static int start_http(struct server *s, const struct config *config, struct err *e)
 {
 	const char *socket = arena_printf(&s->arena, "%s/slipway.sock", config->data);
@@ -280,6 +297,7 @@ static int start(struct server *s, const struct config *config, struct err *e)
 		rc = ticker_start(&s->app, ticks, ARRAY_SIZE(ticks), &ticker, e);
 	if (rc < 0)
 		return rc;
+	warn_of_issuer(s, config);
 	s->ticker = ticker;
 	atomic_store(&s->started, true);
 	return 0;

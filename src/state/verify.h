@@ -14,7 +14,8 @@ struct verify {
 	void (*problem)(void *arg, const char *text);
 	void *arg;
 	int64_t problems;
-	int64_t organizations, stacks, states, journals, events, drift, settings, logs, cache_entries; /* looked at */
+	int64_t organizations, stacks, states, journals, events, drift, settings, logs, cache_entries,
+		oidc_keys; /* looked at */
 };
 /* Counts and tells a problem. */
 void verify_problem(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

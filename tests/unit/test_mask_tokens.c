@@ -25,6 +25,23 @@ static void our_own_tokens(void **state)
 	      "[secret][secret]");
 }
 
+#define JWT                                                                                                           \
+	"eyJraWQiOiJzbGlwd2F5LTAxOWE5YjMwLTAwMDAtNzAwMC04MDAwLTAwMDAwMDAwMDAwMCIsImFsZyI6IlJTMjU2IiwidHlwIjoiSldUIn0" \
+	".eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xIn0.c2ln_bmF0-dXJl"
+
+static void oidc_tokens(void **state)
+{
+	check("TOKEN=" JWT "\n", "TOKEN=[secret]\n");
+	check("\"" JWT "\" pul-abcdefghijklmnopqrstuvwxyz234567abcdefgh", "\"[secret]\" [secret]");
+	check("pul- " JWT, "pul- [secret]");
+	/* That of somebody else, and something short. */
+	check("eyJraWQiOiJhYmMiLCJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln",
+	      "eyJraWQiOiJhYmMiLCJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln");
+	check("eyJraWQiOiJzbGlwd2F5LTE", "eyJraWQiOiJzbGlwd2F5LTE");
+	assert_true(mask_tokens_may(STR(JWT)));
+	assert_false(mask_tokens_may(STR("text")));
+}
+
 static void other_text(void **state)
 {
 	check("", "");
@@ -34,6 +51,7 @@ static void other_text(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(our_own_tokens), cmocka_unit_test(other_text) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(our_own_tokens), cmocka_unit_test(oidc_tokens),
+					    cmocka_unit_test(other_text) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
