@@ -159,6 +159,10 @@ ORDER BY id DESC LIMIT COALESCE(:n, 0);
 -- in: id text, user_id text
 DELETE FROM tokens WHERE id = :id AND user_id = :user_id AND kind = 'personal';
 
+-- name: token_delete_session :exec
+-- in: id text
+DELETE FROM tokens WHERE id = :id AND kind = 'session';
+
 -- name: token_delete_org :exec
 -- in: id text, org_id text
 DELETE FROM tokens WHERE id = :id AND org_id = :org_id AND kind = 'organization';

@@ -1,14 +1,16 @@
 #include "console/session.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/encode.h"
 #include "base/id.h"
 #include "console/page.h"
+#include "db/queries_identity.h"
 
 #define ROUTE_FILE "routes_console.def"
 #include "../api/declare.h"
 
-#define SESSION_COOKIE "slipway_session"
 #define SESSION_TOKEN_PREFIX "pul-session-"
 #define SESSION_S (12 * 3600)
 
@@ -117,7 +119,7 @@ struct signing_in {
 	struct str token;
 	struct principal who;
 	bool ok;
-	struct token_row session;
+	struct token_row row;
 };
 
 static int check_token_fn(struct db_conn *c, void *arg, struct err *e)
@@ -131,19 +133,50 @@ static int check_token_fn(struct db_conn *c, void *arg, struct err *e)
 static int add_session_fn(struct db_conn *c, void *arg, struct err *e)
 {
 	const struct signing_in *s = arg;
-	return identity_token_insert(c, &s->session, e);
+	return identity_token_insert(c, &s->row, e);
 }
 
-static int set_cookie(struct request *r, struct response *w, const char *value, int max_age_s, struct err *e)
+int session_set_cookie(struct request *r, struct response *w, const char *value, int64_t max_age_s, struct err *e)
 {
 	bool tls = str_starts_with(str_of(app_of(r)->public_url), "https:");
 	const char *cookie =
-		arena_printf(r->arena, SESSION_COOKIE "=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Strict%s", value,
-			     max_age_s, tls ? "; Secure" : "");
+		arena_printf(r->arena, SESSION_COOKIE "=%s; Path=/; Max-Age=%" PRId64 "; HttpOnly; SameSite=Strict%s",
+			     value, max_age_s, tls ? "; Secure" : "");
 	if (!cookie)
 		return err_nomem(e);
 	response_header(w, "Set-Cookie", cookie);
 	return 0;
+}
+
+int session_begin(struct request *r, struct response *w, struct str access_token, struct session *ret, struct err *e)
+{
+	struct signing_in s = { .r = r, .token = access_token };
+	int64_t now_us = clock_now_us();
+	if (!is_same_site(r))
+		return err_set(e, ERR_FORBIDDEN, "the request came from another site");
+	int rc = s.token.n > 0 ? db_read(app_of(r)->db, check_token_fn, &s, e) : 0;
+	if (rc < 0)
+		return rc;
+	if (!s.ok)
+		return err_set(e, ERR_UNAUTHORIZED, "This is not an access token of a user, or it has expired.");
+	ret->token = token_new(r->arena, SESSION_TOKEN_PREFIX);
+	ret->who = s.who;
+	ret->expires_us = now_us + SESSION_S * US_PER_S;
+	/* A session does not outlive the token that it came from. */
+	if (s.who.expires_us != DB_NULL_INT && s.who.expires_us < ret->expires_us)
+		ret->expires_us = s.who.expires_us;
+	s.row = (struct token_row){ .id = id_new_arena(r->arena),
+				    .kind = "session",
+				    .description = "console",
+				    .user_id = s.who.user_id,
+				    .parent_id = s.who.token_id,
+				    .attempt = DB_NULL_INT,
+				    .expires_us = ret->expires_us };
+	if (!ret->token || !s.row.id)
+		return err_nomem(e);
+	s.row.hash = token_hash(r->arena, str_of(ret->token));
+	rc = db_write(app_of(r)->db, add_session_fn, &s, e);
+	return rc < 0 ? rc : session_set_cookie(r, w, ret->token, (ret->expires_us - now_us) / US_PER_S, e);
 }
 
 static int redirect(struct response *w, const char *to)
@@ -157,37 +190,44 @@ static int redirect(struct response *w, const char *to)
 int console_sign_in(struct request *r, struct response *w, struct err *e)
 {
 	const char *to = local_path(form_field(r, "to"));
-	struct signing_in s = { .r = r, .token = str_of(form_field(r, "token")) };
-	if (!is_same_site(r))
-		return err_set(e, ERR_FORBIDDEN, "the form came from another site");
-	int rc = s.token.n > 0 ? db_read(app_of(r)->db, check_token_fn, &s, e) : 0;
-	if (rc < 0)
-		return rc;
-	if (!s.ok)
-		return page_sign_in(r, w, to, "This is not an access token of a user, or it has expired.", e);
-	char *session = token_new(r->arena, SESSION_TOKEN_PREFIX);
-	s.session = (struct token_row){ .id = id_new_arena(r->arena),
-					.kind = "session",
-					.description = "console",
-					.user_id = s.who.user_id,
-					.attempt = DB_NULL_INT,
-					.expires_us = clock_now_us() + SESSION_S * US_PER_S };
-	if (!session || !s.session.id)
-		return err_nomem(e);
-	/* A session does not outlive the token that it came from. */
-	if (s.who.expires_us != DB_NULL_INT && s.who.expires_us < s.session.expires_us)
-		s.session.expires_us = s.who.expires_us;
-	s.session.hash = token_hash(r->arena, str_of(session));
-	rc = db_write(app_of(r)->db, add_session_fn, &s, e);
-	if (rc >= 0)
-		rc = set_cookie(r, w, session, SESSION_S, e);
+	struct session made;
+	int rc = session_begin(r, w, str_of(form_field(r, "token")), &made, e);
+	if (rc == -ERR_UNAUTHORIZED) {
+		const char *problem = arena_strdup(r->arena, e->message);
+		err_reset(e);
+		return page_sign_in(r, w, to, problem, e);
+	}
 	return rc < 0 ? rc : redirect(w, to);
+}
+
+struct ending {
+	struct request *r;
+	const char *cookie;
+};
+
+static int end_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	const struct ending *p = arg;
+	struct principal who;
+	int rc = identity_authenticate(c, p->r->arena, str_of(p->cookie), &who, e);
+	if (rc == -ERR_UNAUTHORIZED || (rc == 0 && !who.session)) {
+		err_reset(e);
+		return 0;
+	}
+	return rc < 0 ? rc : q_token_delete_session(c, &(struct token_delete_session_in){ who.token_id }, e);
+}
+
+int session_end(struct request *r, struct response *w, struct err *e)
+{
+	struct ending p = { r, request_cookie(r, SESSION_COOKIE) };
+	if (!is_same_site(r))
+		return err_set(e, ERR_FORBIDDEN, "the request came from another site");
+	int rc = p.cookie && p.cookie[0] ? db_write(app_of(r)->db, end_fn, &p, e) : 0;
+	return rc < 0 ? rc : session_set_cookie(r, w, "", 0, e);
 }
 
 int console_sign_out(struct request *r, struct response *w, struct err *e)
 {
-	if (!is_same_site(r))
-		return err_set(e, ERR_FORBIDDEN, "the form came from another site");
-	int rc = set_cookie(r, w, "", 0, e);
+	int rc = session_end(r, w, e);
 	return rc < 0 ? rc : redirect(w, "/");
 }

@@ -20,4 +20,17 @@ int viewer_load(struct request *r, struct viewer *ret, struct err *e);
 /* What a page does first. 0: go on; 1: the answer is written (sign in, not found). */
 int viewer_enter(struct request *r, struct response *w, struct viewer *ret, struct err *e);
 
+struct session {
+	const char *token;
+	struct principal who;
+	int64_t expires_us;
+};
+
+/* A new session of the user whose access token this is, with its cookie. ERR_UNAUTHORIZED: it is none of a user's;
+ * ERR_FORBIDDEN: the request comes from a page of another site. */
+int session_begin(struct request *r, struct response *w, struct str access_token, struct session *ret, struct err *e);
+/* Ends the session of the cookie, if there is one, and takes the cookie away. ERR_FORBIDDEN as above. */
+int session_end(struct request *r, struct response *w, struct err *e);
+int session_set_cookie(struct request *r, struct response *w, const char *value, int64_t max_age_s, struct err *e);
+
 #endif

@@ -78,6 +78,9 @@ int crypto_sha256_file(int fd, unsigned char ret[CRYPTO_SHA256_BYTES], struct er
 #define TOKEN_PREFIX_LEASE "pul-lease-"
 char *token_new(struct arena *a, const char *prefix);
 struct str token_hash(struct arena *a, struct str token); /* 32 bytes */
+/* What a page of ours sends beside its session's cookie, to show that it is a page of ours: 64 hexadecimal digits that
+ * only the holder of the session can make. NULL: out of memory. */
+char *token_csrf(struct arena *a, struct str session);
 
 bool crypto_equal(struct str a, struct str b); /* constant time */
 

@@ -26,3 +26,9 @@ struct str token_hash(struct arena *a, struct str token)
 	crypto_sha256(token, digest);
 	return (struct str){ (const char *)digest, CRYPTO_SHA256_BYTES };
 }
+
+char *token_csrf(struct arena *a, struct str session)
+{
+	char *text = arena_printf(a, "slipway csrf %.*s", (int)session.n, session.p);
+	return text ? crypto_sha256_hex(a, str_of(text)) : NULL;
+}

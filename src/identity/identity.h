@@ -19,7 +19,7 @@
 /* How a route authenticates (struct route.auth). */
 enum route_auth {
 	AUTH_NONE,    /* anybody */
-	AUTH_USER,    /* "token <token of a user, an organization or a run>", or the session cookie */
+	AUTH_USER,    /* "token <token of a user, an organization or a run>", or the session cookie (SESSION_COOKIE) */
 	AUTH_LEASE,   /* "update-token <lease token>" of the update in the path */
 	AUTH_POOL,    /* "token <pool token>" */
 	AUTH_RUNNER,  /* "token <runner token>" of the deployment in the path */
@@ -50,6 +50,9 @@ enum permission {
 	PERM_AGENT,	     /* either of the two */
 	PERM_SITE,
 };
+
+/* A browser's: holds a token of the kind "session". */
+#define SESSION_COOKIE "slipway_session"
 
 enum principal_kind {
 	PRINCIPAL_NONE,

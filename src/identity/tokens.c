@@ -51,7 +51,9 @@ int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, 
 	int rc = q_token_by_hash(c, a, &(struct token_by_hash_in){ .hash = hash }, &row, e);
 	if (rc < 0)
 		return rc;
-	if (rc == 0 || has_expired(row.expires_us))
+	/* A session is over with the token that it was begun with. */
+	bool session = rc > 0 && streq(row.kind, "session");
+	if (rc == 0 || has_expired(row.expires_us) || (session && row.parent_id && !row.parent_live_id))
 		return err_set(e, ERR_UNAUTHORIZED, "No credentials provided or are invalid.");
 	*ret = (struct principal){
 		.token_id = row.id,
@@ -59,7 +61,7 @@ int identity_authenticate(struct db_conn *c, struct arena *a, struct str token, 
 		.user_id = row.user_id,
 		.user_name = row.user_name,
 		.site_admin = row.site_admin == 1,
-		.session = streq(row.kind, "session"),
+		.session = session,
 		.org_id = row.org_id,
 		.pool_id = row.pool_id,
 		.deployment_id = row.deployment_id,

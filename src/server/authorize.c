@@ -4,13 +4,14 @@
  *
  *	"token X"         tokens of users, organizations, runs, pools and runners
  *	"update-token X"  the lease of an update (cli-protocol §1.1)
- *	slipway_session   a browser's cookie: only for GET and HEAD, so that a foreign page cannot make a browser change
- *	                  anything (CSRF)
+ *	slipway_session   a browser's cookie. A browser sends it also for a foreign page, so whatever is not GET or HEAD
+ *	                  needs the header Slipway-Csrf besides, whose value only pages of ours can read (console/session.c)
  *	sealed path       the URLs of the dependency cache: who has one may use it
  *	control socket    without a token: the administrator of the site, in every organization
  */
 #include "server/server.h"
 
+#include "crypto/crypto.h"
 #include "deploy/deploy.h"
 #include "http/http.h"
 #include "identity/identity.h"
@@ -38,9 +39,25 @@ static struct str find_token(const struct request *r, enum route_auth auth)
 	const char *header = request_header(r, "Authorization");
 	if (header)
 		return str_starts_with(str_of(header), scheme) ? str_trim(str_of(header + strlen(scheme))) : STR_NULL;
-	if (auth == AUTH_USER && is_read(r))
-		return str_of(request_cookie(r, "slipway_session"));
+	if (auth == AUTH_USER)
+		return str_of(request_cookie(r, SESSION_COOKIE));
 	return STR_NULL;
+}
+
+/* That the request of a signed-in browser comes from a page of ours. */
+static int check_csrf(const struct lookup *l, struct err *e)
+{
+	struct request *r = l->r;
+	if (is_read(r) || request_header(r, "Authorization"))
+		return 0;
+	const char *said = request_header(r, "Slipway-Csrf"), *wanted = token_csrf(r->arena, l->token);
+	if (!wanted)
+		return err_nomem(e);
+	if (said && crypto_equal(str_of(said), str_of(wanted)))
+		return 0;
+	return err_set(e, ERR_FORBIDDEN,
+		       "with a session's cookie this needs the header Slipway-Csrf of that session "
+		       "(GET /api/console/session)");
 }
 
 static bool kind_fits(const struct principal *who, enum route_auth auth, bool by_cookie)
@@ -83,7 +100,7 @@ static int authenticate(struct db_conn *c, struct lookup *l, struct err *e)
 		return err_set(e, ERR_FORBIDDEN, LEASE_LOST);
 	if (rc == 0 && !kind_fits(who, auth, !request_header(l->r, "Authorization")))
 		return err_set(e, ERR_UNAUTHORIZED, UNAUTHORIZED);
-	return rc;
+	return rc == 0 && who->session ? check_csrf(l, e) : rc;
 }
 
 /* The parameter's value if the pattern has it, in either spelling. */

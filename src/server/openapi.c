@@ -131,7 +131,9 @@ static bool may_answer(const struct route *row, int status)
 	case 401:
 		return row->auth != AUTH_NONE && row->auth != AUTH_URL;
 	case 403:
-		return refuses[row->permission];
+		/* A browser's session without the header that shows whose page asks (authorize.c). */
+		return refuses[row->permission] ||
+		       (row->auth == AUTH_USER && !streq(row->method, "GET") && !streq(row->method, "HEAD"));
 	case 404:
 		return strchr(row->pattern, '{') != NULL;
 	case 413:
