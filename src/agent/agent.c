@@ -9,7 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/forward.h"
+#include "agent/health.h"
 #include "agent/isolate.h"
+#include "agent/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "os/file.h"
@@ -66,6 +69,20 @@ static void pause_ms(struct agent *agent, int ms)
 		poll(NULL, 0, ms < 100 ? ms : 100);
 }
 
+static void run_claimed(struct slot *s, const struct api_claim *claim)
+{
+	struct agent *agent = s->agent;
+	metric_add(METRIC_CLAIMS, 1);
+	metric_add(METRIC_RUNNING, 1);
+	enum job_result result = job_run(agent, s->number, claim);
+	metric_add(METRIC_RUNNING, -1);
+	if (!agent->config->single_run || result == JOB_NONE)
+		return;
+	agent->single = result;
+	agent->stopping = agent->stopping ? agent->stopping : 1;
+	kill(getpid(), SIGTERM);
+}
+
 /* One claim, or none. Returns how long to wait before the next poll. */
 static int poll_once(struct slot *s, struct api *api, const struct api_identity *identity, bool *first, int *faults)
 {
@@ -74,10 +91,12 @@ static int poll_once(struct slot *s, struct api *api, const struct api_identity 
 	struct err e = { 0 };
 	int retry_after_s = -1;
 	int64_t began = clock_mono_us();
-	int r = api_poll(api, identity, POLL_WAIT_S, &claim, &retry_after_s, &e);
+	bool held = !agent->config->polling_interval_override;
+	int r = api_poll(api, identity, held ? POLL_WAIT_S : 0, &claim, &retry_after_s, &e);
 	if (r == -ERR_CANCELLED)
 		return 0;
 	if (r < 0) {
+		metric_add(METRIC_POLL_FAILURES, 1);
 		if ((r == -ERR_UNAUTHORIZED || r == -ERR_FORBIDDEN) && *first) {
 			agent->refused = true;
 			kill(getpid(), SIGTERM);
@@ -91,14 +110,18 @@ static int poll_once(struct slot *s, struct api *api, const struct api_identity 
 		log_info("agent", "slot %d: the server is back", s->number);
 	*faults = 0;
 	*first = false;
+	metric_add(METRIC_POLLS, 1);
+	metric_set(METRIC_LAST_POLL, clock_now_us() / US_PER_S);
 	if (r == 1) {
-		job_run(agent, s->number, &claim);
+		run_claimed(s, &claim);
 		return 0;
 	}
 	/* The server held the request: it may be asked again at once. Else it says when. */
-	if (clock_mono_us() - began > US_PER_S)
+	if (held && clock_mono_us() - began > US_PER_S)
 		return 0;
-	return retry_after_s > 0 ? retry_after_s * 1000 : 1000;
+	if (held && retry_after_s > 0)
+		return retry_after_s * 1000;
+	return agent->config->polling_interval_us ? (int)(agent->config->polling_interval_us / US_PER_MS) : 1000;
 }
 
 static void *slot_main(void *arg)
@@ -214,6 +237,8 @@ static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct e
 		return err_set(e, ERR_USAGE, "an agent needs the server's address: --server https://…");
 	if (c->concurrency < 0 || c->concurrency > CONCURRENCY_MAX)
 		return err_set(e, ERR_USAGE, "--concurrency: from 1 to %d", CONCURRENCY_MAX);
+	if (forward_check(c->env_forward, e) < 0)
+		return -ERR_USAGE;
 	if (gethostname(agent->hostname, sizeof(agent->hostname) - 1) != 0)
 		snprintf(agent->hostname, sizeof(agent->hostname), "unknown");
 	agent->server_url = c->server_url;
@@ -263,6 +288,8 @@ static void wait_for_signal(struct agent *agent, const sigset_t *set)
 	agent->stopping = orphan ? 2 : 1;
 	if (orphan)
 		log_warn("agent", "the server has ended: stopping at once");
+	else if (agent->single)
+		log_info("agent", "the deployment of this single run has ended");
 	else if (!agent->refused)
 		log_info("agent", "stopping: nothing new is claimed, running deployments have %d s", grace_s);
 }
@@ -281,7 +308,7 @@ static void *watch_second_signal(void *arg)
 		struct timespec ts = { .tv_nsec = 100 * 1000 * 1000 };
 		if (sigtimedwait(&w->set, NULL, &ts) > 0) {
 			/* A slot whose token is refused sends it, and so does every thread of a parent that ends. */
-			if (!w->agent->refused && w->agent->stopping < 2)
+			if (!w->agent->refused && !w->agent->single && w->agent->stopping < 2)
 				log_warn("agent", "a second signal: stopping at once");
 			w->agent->stopping = 2;
 		}
@@ -289,11 +316,28 @@ static void *watch_second_signal(void *arg)
 	return NULL;
 }
 
+static int start_health(struct agent *agent, int slots, struct health **ret, struct err *e)
+{
+	const struct agent_config *c = agent->config;
+	metric_set(METRIC_SLOTS, slots);
+	if (!c->health_host)
+		return 0;
+	struct health_config config = { .host = c->health_host,
+					.port = c->health_port,
+					.isolation = agent_isolation_name(agent->level->id),
+					.threshold_us = c->health_threshold_us };
+	int r = health_start(&config, ret, e);
+	if (r == 0)
+		log_info("agent", "/healthz and /metrics on http://%s:%d", c->health_host, health_port(*ret));
+	return r;
+}
+
 static int run_slots(struct agent *agent, struct arena *a, struct err *e)
 {
-	int count = agent->config->concurrency ? agent->config->concurrency : 1;
+	int count = agent->config->concurrency && !agent->config->single_run ? agent->config->concurrency : 1;
 	struct slot *slots = arena_array(a, (size_t)count, sizeof(*slots));
 	struct watcher watcher = { .agent = agent };
+	struct health *health = NULL;
 	sigset_t before;
 	pthread_t second;
 	int started = 0;
@@ -309,13 +353,18 @@ static int run_slots(struct agent *agent, struct arena *a, struct err *e)
 	agent->parent = getppid();
 	if (agent->config->die_with_parent)
 		prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	int r = start_health(agent, count, &health, e);
+	if (r < 0)
+		return r;
 	for (; started < count; started++) {
 		slots[started] = (struct slot){ .agent = agent, .number = started };
 		if (pthread_create(&slots[started].thread, NULL, slot_main, &slots[started]) != 0)
 			break;
 	}
-	if (started == 0)
+	if (started == 0) {
+		health_stop(health);
 		return err_set(e, ERR_NO_MEMORY, "cannot start a thread");
+	}
 	log_info("agent", "%s polls %s, %d at once", agent->name, agent->server_url, started);
 	wait_for_signal(agent, &watcher.set);
 	bool watching = pthread_create(&second, NULL, watch_second_signal, &watcher) == 0;
@@ -324,10 +373,11 @@ static int run_slots(struct agent *agent, struct arena *a, struct err *e)
 	watcher.done = true;
 	if (watching)
 		pthread_join(second, NULL);
+	health_stop(health);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (agent->refused)
 		return err_set(e, ERR_UNAUTHORIZED, "%s refuses the pool token", agent->server_url);
-	return 0;
+	return agent->single == JOB_FAILED ? 1 : 0;
 }
 
 int agent_main(const struct agent_config *config, struct err *e)

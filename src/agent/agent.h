@@ -1,6 +1,6 @@
 /*
  * agent.h: `slipway agent`. One process with `concurrency` slots; each slot is a thread that polls the server, claims
- * one deployment at a time and runs it. Nothing listens; nothing of a run stays behind.
+ * one deployment at a time and runs it. Nothing listens unless asked to; nothing of a run stays behind.
  */
 #ifndef SLIPWAY_AGENT_AGENT_H
 #define SLIPWAY_AGENT_AGENT_H
@@ -21,9 +21,17 @@ struct agent_config {
 	const char *token;	/* pool token; or */
 	const char *token_file; /* the file that holds it (white space around it is ignored) */
 	enum agent_isolation isolation;
-	const char *work_dir;  /* made if absent; one agent at a time (locked). NULL: "slipway-agent" */
-	const char *name;      /* NULL: the host's name */
-	int concurrency;       /* 0: 1 */
+	const char *work_dir;	 /* made if absent; one agent at a time (locked). NULL: "slipway-agent" */
+	const char *name;	 /* NULL: the host's name */
+	const char *config_file; /* that we were configured by, NULL: none; may hold the token, so runs do not see it */
+	const char *env_forward; /* names of variables that runs get, apart by commas (forward.h) */
+	bool single_run;	 /* end after one deployment */
+	int64_t polling_interval_us;	/* between polls where the server does not say; 0: a second */
+	bool polling_interval_override; /* keep to it whatever the server says, and let it hold no poll */
+	const char *health_host;	/* listen there for /healthz and /metrics; NULL: nothing listens */
+	int health_port;		/* 0: any free one */
+	int64_t health_threshold_us;	/* health.h */
+	int concurrency;		/* 0: 1 */
 	const char *tools_dir; /* folder of `pulumi` and its language hosts; NULL: where `pulumi` of our PATH lies */
 	const char
 		*executor; /* the program; NULL: `slipway-executor` beside our own program, else ../libexec/slipway */
@@ -46,7 +54,7 @@ const char *agent_isolation_name(enum agent_isolation isolation);
  * Runs until SIGTERM or SIGINT: then nothing more is claimed, running deployments may finish for grace_s seconds, are
  * cancelled after that and reported as failed. A second signal kills them. Must be called from a process with one
  * thread (it blocks signals for the threads that it starts) and returns after all of them have ended. 0: stopped as
- * asked; else why it could not start (ERR_UNAUTHORIZED: the server refuses the token; ERR_CONFLICT: the work directory
+ * asked; 1: the deployment of a single run failed; else why it could not start (ERR_UNAUTHORIZED: the server refuses the token; ERR_CONFLICT: the work directory
  * is in use; ERR_NOT_BUILT: docker).
  */
 int agent_main(const struct agent_config *config, struct err *e);

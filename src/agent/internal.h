@@ -47,6 +47,7 @@ struct agent {
 	_Atomic int stopping;	      /* 0, 1: after the grace period, 2: at once */
 	_Atomic int64_t stop_mono_us; /* when running deployments are cancelled */
 	_Atomic bool refused;	      /* the server does not know our token (first poll) */
+	_Atomic int single;	      /* what became of the deployment of a single run: enum job_result */
 };
 
 /* --- tools.c --- */
@@ -101,6 +102,7 @@ struct job {
 	int wake_fd;
 	int64_t deadline_us;
 	int64_t stop_since_us; /* when job_stop first said to stop; 0: not yet */
+	int64_t step_began_us; /* monotonic */
 	int step;	       /* number of the running or last step, -1: none yet */
 	char step_name[128];
 	bool step_open;
@@ -108,8 +110,14 @@ struct job {
 	struct err failure; /* why the deployment failed; code 0: it did not */
 };
 
+enum job_result {
+	JOB_NONE, /* there was no work order: nothing ran */
+	JOB_SUCCEEDED,
+	JOB_FAILED,
+};
+
 /* Runs a claimed deployment from its order to its finish. */
-void job_run(const struct agent *agent, int slot, const struct api_claim *claim);
+enum job_result job_run(const struct agent *agent, int slot, const struct api_claim *claim);
 /* Whether, and why, it has to stop. */
 enum job_stop job_stop(struct job *j);
 bool job_stop_is_kill(enum job_stop s);

@@ -9,7 +9,7 @@
 #include "os/sandbox.h"
 
 #define PROBE_TIMEOUT_MS 20000
-#define HIDE_MAX 4
+#define HIDE_MAX 5
 
 /* Places inside of the sandbox. */
 #define INSIDE_TREE "/deployment"
@@ -35,6 +35,7 @@ static size_t hidden(const struct agent *agent, struct arena *a, const char **li
 {
 	const char *candidates[HIDE_MAX] = {
 		agent->config->token_file,
+		agent->config->config_file,
 		agent->config->dev ? arena_printf(a, "%s/..", agent->work_dir) : NULL,
 		agent->work_dir,
 		"/etc/slipway",

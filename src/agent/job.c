@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/isolate.h"
+#include "agent/metrics.h"
 #include "agent/source.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -251,7 +252,7 @@ static void finish(struct job *j, bool ok, const struct err *why)
 	}
 }
 
-static void run_ordered(struct job *j)
+static enum job_result run_ordered(struct job *j)
 {
 	struct err e = { 0 };
 	_cleanup_buf_ struct buf unmasked;
@@ -279,13 +280,16 @@ static void run_ordered(struct job *j)
 		finish(j, r == 0, &e);
 	heart_stop(j->heart);
 	upload_free(j->upload);
+	metric_run(lost ? RESULT_LOST : r == 0 ? RESULT_SUCCEEDED : RESULT_FAILED);
 	log_info("agent", "%s: %s%s%s", j->claim.deployment, r == 0 ? "succeeded" : "failed", r == 0 ? "" : ": ",
 		 r == 0 ? "" : e.message);
+	return r == 0 && !lost ? JOB_SUCCEEDED : JOB_FAILED;
 }
 
-void job_run(const struct agent *agent, int slot, const struct api_claim *claim)
+enum job_result job_run(const struct agent *agent, int slot, const struct api_claim *claim)
 {
 	struct job j = { .agent = agent, .slot = slot, .claim = *claim, .step = -1 };
+	enum job_result result = JOB_NONE;
 	struct err e = { 0 };
 	j.uid = isolate_drops(agent) ? (uid_t)(SLOT_UID_FIRST + slot) : getuid();
 	j.gid = isolate_drops(agent) ? (gid_t)(SLOT_UID_FIRST + slot) : getgid();
@@ -300,7 +304,7 @@ void job_run(const struct agent *agent, int slot, const struct api_claim *claim)
 	if (r == 0) {
 		log_info("agent", "%s: %s of %s/%s/%s", claim->deployment, j.order.operation, j.order.organization,
 			 j.order.project, j.order.stack);
-		run_ordered(&j);
+		result = run_ordered(&j);
 		watch_stop(j.watch);
 		cgroup_remove(&j.group);
 		remove_dir(&j);
@@ -315,4 +319,5 @@ void job_run(const struct agent *agent, int slot, const struct api_claim *claim)
 	if (j.wake_fd >= 0)
 		close(j.wake_fd);
 	arena_done(&j.arena);
+	return result;
 }

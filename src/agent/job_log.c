@@ -1,7 +1,10 @@
 #include <stdio.h>
 
+#include "agent/forward.h"
 #include "agent/internal.h"
+#include "agent/metrics.h"
 #include "agent/source.h"
+#include "base/clock.h"
 #include "base/encode.h"
 #include "base/log.h"
 
@@ -10,6 +13,8 @@
 static void on_line(void *arg, struct str line)
 {
 	struct job *j = arg;
+	metric_add(METRIC_LOG_LINES, 1);
+	metric_add(METRIC_LOG_BYTES, (int64_t)line.n);
 	upload_line(j->upload, j->step, line);
 }
 
@@ -18,6 +23,7 @@ void job_step_begin(struct job *j, const char *name)
 	BUG_ON(j->step_open);
 	j->step++;
 	j->step_open = true;
+	j->step_began_us = clock_mono_us();
 	snprintf(j->step_name, sizeof(j->step_name), "%s", name);
 	lines_init(&j->lines, j->mask, on_line, j);
 	upload_step(j->upload, j->step, j->step_name, "running");
@@ -28,6 +34,8 @@ void job_step_end(struct job *j, bool ok)
 	if (!j->step_open)
 		return;
 	lines_end(&j->lines);
+	metric_add(METRIC_MASKED, (int64_t)j->lines.mask.replaced);
+	metric_step(j->step_name, clock_mono_us() - j->step_began_us);
 	if (j->lines.failed)
 		log_warn("agent", "%s: step %d: out of memory, a part of its log is lost", j->claim.deployment,
 			 j->step);
@@ -99,6 +107,19 @@ static int add_proxies(struct job *j, struct err *e)
 	return r;
 }
 
+struct forwarded {
+	struct job *job;
+	int r;
+	struct err *e;
+};
+
+static void add_forwarded(void *arg, const char *name, const char *value, bool secret)
+{
+	struct forwarded *f = arg;
+	if (f->r >= 0 && secret)
+		f->r = add(f->job, value, f->e);
+}
+
 static int add_source(struct job *j, struct err *e)
 {
 	const struct order_auth *auth = &j->order.git.auth;
@@ -133,6 +154,9 @@ int job_mask_init(struct job *j, struct buf *ret_short, struct err *e)
 		r = add_source(j, e);
 	if (r >= 0)
 		r = add_proxies(j, e);
+	struct forwarded forwarded = { j, r, e };
+	forward_each(j->agent->config->env_forward, add_forwarded, &forwarded);
+	r = forwarded.r;
 	for (size_t i = 0; r >= 0 && i < o->variable_count; i++) {
 		if (!o->variables[i].secret)
 			continue;

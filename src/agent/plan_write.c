@@ -1,3 +1,4 @@
+#include "agent/forward.h"
 #include "agent/isolate.h"
 #include "executor/plan.h"
 #include "os/sandbox.h"
@@ -63,10 +64,17 @@ static void put_ci(struct writing *g, struct arena *a)
 	}
 }
 
+/* The last pair of a name counts: what the run cannot do without is written behind it. */
+static void put_forwarded(void *arg, const char *name, const char *value, bool secret)
+{
+	put(arg, name, value);
+}
+
 static void put_environment(struct writing *g, struct job *j, const struct isolate_places *at, const char *env_file)
 {
 	struct arena *a = &j->arena;
 	const struct order *o = g->o;
+	forward_each(j->agent->config->env_forward, put_forwarded, g);
 	put(g, "PATH", at->path);
 	put(g, "HOME", at->home);
 	put(g, "USER", SANDBOX_USER);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "agent/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -219,6 +220,7 @@ static int send_item(struct upload *u, const struct item *i, struct err *e)
 	for (size_t tries = 0;; tries++) {
 		int r = i->name[0] ? api_step(&u->api, i->step, i->name, i->status, e)
 				   : api_log(&u->api, i->step, i->offset, buf_str(&i->lines), e);
+		metric_add(r == 0 ? METRIC_UPLOADS : METRIC_UPLOAD_RETRIES, 1);
 		if (r == 0 || !api_is_transient(r) || given_up(u, since))
 			return r;
 		if (tries == 0)

@@ -51,8 +51,10 @@ static bool emit(struct mask_stream *m, size_t upto, struct buf *out)
 	for (size_t i = 0; i < m->span_count && m->spans[i].start < upto; i++) {
 		struct mask_span s = m->spans[i];
 		buf_add(out, m->held.data + at, s.start - at);
-		if (!(m->in_span && s.start == 0))
+		if (!(m->in_span && s.start == 0)) {
 			buf_adds(out, MASK_TEXT);
+			m->replaced++;
+		}
 		at = s.end < upto ? s.end : upto;
 		used = i + (s.end <= upto);
 	}

@@ -43,7 +43,8 @@ struct mask_stream {
 	int state;		 /* of the automaton, after the last byte of held */
 	struct mask_span *spans; /* matches within held, sorted, apart from each other */
 	size_t span_count, span_cap;
-	bool in_span; /* the replacement of a match that goes on at held's start was written already */
+	uint64_t replaced; /* how often, so far */
+	bool in_span;	   /* the replacement of a match that goes on at held's start was written already */
 };
 
 void mask_stream_init(struct mask_stream *m, const struct mask_set *set);

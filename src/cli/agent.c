@@ -9,17 +9,45 @@ static int need(const char *value, const char *flag, struct err *e)
 	return value ? 0 : err_set(e, ERR_USAGE, "%s is missing", flag);
 }
 
+/* The token or the file of it, whichever was said louder. */
+static int choose_token(const struct invocation *in, bool *ret_token, struct err *e)
+{
+	const struct option_value *token = options_value(&in->options, "token");
+	const struct option_value *file = options_value(&in->options, "token-file");
+	if (!token->text && !file->text)
+		return err_set(e, ERR_USAGE,
+			       "--token-file FILE is missing: the token of an agent pool, as 'slipway admin "
+			       "pool create' prints it");
+	if (token->text && file->text && token->source == file->source)
+		return err_set(e, ERR_USAGE, "%s and %s: give one of them", token->where, file->where);
+	*ret_token = token->text && (!file->text || token->source > file->source);
+	return 0;
+}
+
 int command_agent(struct invocation *in, struct err *e)
 {
 	const struct config *c = &in->config;
+	log_set_name("agent");
+	bool token = false;
 	int rc = need(c->server, "--server URL", e);
 	if (rc == 0)
-		rc = need(c->token_file, "--token-file FILE", e);
+		rc = choose_token(in, &token, e);
 	if (rc < 0)
 		return rc;
+	for (size_t i = 0; i < in->options.ignored_count; i++)
+		log_info("agent", "without meaning here: %s", in->options.ignored[i]);
 	struct agent_config agent = {
 		.server_url = c->server,
-		.token_file = c->token_file,
+		.token = token ? c->token : NULL,
+		.token_file = token ? NULL : c->token_file,
+		.config_file = c->agent_file ? c->agent_file : c->config,
+		.env_forward = c->env_forward,
+		.single_run = c->single_run,
+		.polling_interval_us = c->polling_interval_us,
+		.polling_interval_override = c->polling_interval_override,
+		.health_host = c->health_address.host,
+		.health_port = c->health_address.port,
+		.health_threshold_us = c->health_threshold_us,
 		.work_dir = c->work,
 		.name = c->name,
 		.concurrency = (int)c->concurrency,
@@ -35,6 +63,5 @@ int command_agent(struct invocation *in, struct err *e)
 		.grace_s = (int)(c->grace_us / US_PER_S),
 	};
 	BUG_ON(!agent_isolation_parse(c->isolation, &agent.isolation)); /* the option's table knows the same names */
-	log_set_name("agent");
 	return agent_main(&agent, e);
 }

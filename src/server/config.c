@@ -1,6 +1,7 @@
 #include "server/config.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -31,12 +32,19 @@ const struct option config_options[] = {
 	       .fallback = "127.0.0.1:8420", .help = "address of the API; port 0 takes a free one"),
 	OPTION(struct config, public_url, "public-url", OPTION_STRING, SERVER, .argument = "URL",
 	       .help = "the server's address as others see it (default: from --listen)"),
-	OPTION(struct config, server, "server", OPTION_STRING, AGENT, .argument = "URL",
+	OPTION(struct config, server, "server", OPTION_STRING, AGENT, .alias = "service_url", .argument = "URL",
 	       .help = "the server to take deployments from"),
+	OPTION(struct config, token, "token", OPTION_STRING, AGENT, .alias = "token", .secret = true,
+	       .argument = "TOKEN",
+	       .help = "the agent pool's token itself; others see a flag, better use --token-file"),
 	OPTION(struct config, token_file, "token-file", OPTION_STRING, AGENT | COMMAND_IMPORT, .argument = "FILE",
 	       .help = "file with the token: of the agent pool; for an import, of a user of the other service"),
-	OPTION(struct config, isolation, "isolation", OPTION_CHOICE, RUNNER, .argument = "LEVEL", .fallback = "auto",
-	       .one_of = isolations, .help = "how runs are kept apart: auto, docker, bubblewrap or process"),
+	OPTION(struct config, isolation, "isolation", OPTION_CHOICE, RUNNER, .alias = "deploy_target",
+	       .refused = "kubernetes",
+	       .refused_why = "Slipway's agent starts no pods. Let the agent itself run in one, with the isolation "
+			      "bubblewrap, or on a machine with an engine of containers, with docker",
+	       .argument = "LEVEL", .fallback = "auto", .one_of = isolations,
+	       .help = "how runs are kept apart: auto, docker, bubblewrap or process"),
 	OPTION(struct config, concurrency, "concurrency", OPTION_INT, RUNNER, .argument = "N", .fallback = "2",
 	       .min = 1, .max = 64, .help = "deployments that run at once"),
 	OPTION(struct config, memory_limit_mib, "memory-limit", OPTION_INT, RUNNER, .argument = "MIB", .fallback = "0",
@@ -57,10 +65,25 @@ const struct option config_options[] = {
 	OPTION(struct config, grace_us, "grace", OPTION_DURATION, RUNNER, .argument = "TIME", .fallback = "10s",
 	       .min = US_PER_S, .max = 24 * US_PER_HOUR,
 	       .help = "how long running deployments may go on after SIGTERM"),
-	OPTION(struct config, work, "work", OPTION_STRING, AGENT, .argument = "DIR", .fallback = "./slipway-work",
-	       .help = "directory for the runs' files"),
+	OPTION(struct config, work, "work", OPTION_STRING, AGENT, .alias = "working_directory", .argument = "DIR",
+	       .fallback = "./slipway-work", .help = "directory for the runs' files"),
 	OPTION(struct config, name, "name", OPTION_STRING, AGENT, .argument = "NAME",
 	       .help = "the agent's name in its pool (default: the host's name)"),
+	OPTION(struct config, env_forward, "env-forward", OPTION_LIST, AGENT, .alias = "env_forward_allowlist",
+	       .argument = "NAMES", .help = "variables of the agent's environment that runs get, apart by commas"),
+	OPTION(struct config, single_run, "single-run", OPTION_BOOL, AGENT, .alias = "single_run",
+	       .help = "end after one deployment: status 0 if it succeeded, else 1"),
+	OPTION(struct config, polling_interval_us, "polling-interval", OPTION_DURATION, AGENT,
+	       .alias = "polling_interval", .argument = "TIME", .min = US_PER_S, .max = US_PER_HOUR,
+	       .help = "pause between polls where the server does not name one (default: it holds each poll)"),
+	OPTION(struct config, polling_interval_override, "polling-interval-override", OPTION_BOOL, AGENT,
+	       .alias = "polling_interval_override", .fallback = "false",
+	       .help = "keep to --polling-interval whatever the server says, and let it hold no poll"),
+	OPTION(struct config, health_address, "health-address", OPTION_ADDRESS, AGENT, .alias = "http_server_port",
+	       .argument = "HOST:PORT", .help = "listen there for /healthz and /metrics (default: nothing listens)"),
+	OPTION(struct config, health_threshold_us, "health-threshold", OPTION_DURATION, AGENT,
+	       .alias = "health_threshold", .argument = "TIME", .fallback = "5m", .min = US_PER_S, .max = US_PER_DAY,
+	       .help = "an idle agent that got no answer of the server for so long is not healthy"),
 	OPTION(struct config, allow_insecure_sources, "allow-insecure-sources", OPTION_BOOL, AGENT,
 	       .help = "let runs clone file:// and plain http:// repositories"),
 	OPTION(struct config, allow_process, "allow-process-isolation", OPTION_BOOL, AGENT,
@@ -151,20 +174,84 @@ const struct option config_options[] = {
 };
 const size_t config_option_count = ARRAY_SIZE(config_options);
 
+/* Of Pulumi's own agent (features §7.4). */
+#define AGENT_PREFIX "PULUMI_AGENT_"
+static const char *const agent_files[] = { "pulumi-workflow-agent.yaml", "pulumi-deployment-agent.yaml" };
+static const char engine_does[] = "how images are run is said by the options for containers";
+static const char own_rules[] = "the agent has its own rules: it goes on trying, with growing pauses";
+static const struct option_foreign agent_foreign[] = {
+	{ "shared_volume_directory", "runs get their files without one" },
+	{ "workflow_runners_directory", "there is one program, slipway-executor (--executor)" },
+	{ "workflow_runners_embeddable", "there is one program, slipway-executor (--executor)" },
+	{ "pull_image", engine_does },
+	{ "enabled_workflow_types", "there are only deployments" },
+	{ "oidc_token_file", "an agent has the token of its pool (token, or --token-file)" },
+	{ "organization_name", "the token says which pool it is" },
+	{ "runner_pool_id", "the token says which pool it is" },
+	{ "token_expiration", "the token of a pool does not expire" },
+	{ "job_status_loop_interval", "the server says at once that a deployment was cancelled" },
+	{ "request_timeout", own_rules },
+	{ "request_retry_count", own_rules },
+	{ "request_retry_wait", own_rules },
+	{ "request_retry_max_wait", own_rules },
+	{ "circuit_breaker_failures", own_rules },
+	{ "circuit_breaker_timeout", own_rules },
+	{ "syslog", "the log goes to standard error, where systemd and containers take it" },
+	{ "version", "this is Slipway's agent" },
+};
+
+static bool is_yaml(const char *path)
+{
+	return str_ends_with(str_of(path), ".yaml") || str_ends_with(str_of(path), ".yml");
+}
+
+static int read_named(struct options *o, struct config *config, const char *path, struct err *e)
+{
+	if (!is_yaml(path))
+		return options_read_file(o, path, true, e);
+	config->agent_file = path;
+	return options_read_yaml(o, path, true, NULL, e);
+}
+
+/* In the folder where it was started, at home, in /etc, beside the program. */
+static int find_agent_file(struct options *o, struct config *config, struct err *e)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[n > 0 ? n : 0] = '\0';
+	char *slash = strrchr(self, '/');
+	const char *home = getenv("HOME");
+	const char *folders[] = { ".", home && *home ? home : "/etc", "/etc", slash ? self : "/etc" };
+	if (slash)
+		*slash = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(folders) * ARRAY_SIZE(agent_files); i++) {
+		const char *path = arena_printf(o->arena, "%s/%s", folders[i / ARRAY_SIZE(agent_files)],
+						agent_files[i % ARRAY_SIZE(agent_files)]);
+		bool found;
+		int rc = path ? options_read_yaml(o, path, false, &found, e) : err_nomem(e);
+		if (rc < 0 || found) {
+			config->agent_file = path;
+			return rc;
+		}
+	}
+	return 0;
+}
+
 static int read_file(struct options *o, struct config *config, unsigned command, struct err *e)
 {
-	if (config->config)
-		return options_read_file(o, config->config, true, e);
 	const char *env = getenv("SLIPWAY_CONFIG");
+	if (config->config)
+		return read_named(o, config, config->config, e);
 	if (env && *env)
-		return options_read_file(o, env, true, e);
-	if (!(command & SERVER))
-		return 0;
+		return read_named(o, config, env, e);
+	int rc = command & AGENT ? find_agent_file(o, config, e) : 0;
+	if (rc < 0 || !(command & SERVER))
+		return rc;
 	const char *data = config->data;
 	const char *path = arena_printf(o->arena, "%s/slipway.conf", data);
 	if (!path)
 		return err_nomem(e);
-	int rc = options_read_file(o, path, false, e);
+	rc = options_read_file(o, path, false, e);
 	if (rc == 0 && !streq(config->data, data))
 		return err_set(e, ERR_USAGE, "%s: the file in the data directory cannot name another data directory",
 			       options_value(o, "data")->where);
@@ -176,6 +263,8 @@ int config_read(struct options *o, struct config *ret, unsigned command, int arg
 {
 	memset(ret, 0, sizeof(*ret));
 	int rc = options_init(o, config_options, config_option_count, command, ret, a, e);
+	if (rc == 0 && (command & AGENT))
+		rc = options_use_aliases(o, AGENT_PREFIX, agent_foreign, ARRAY_SIZE(agent_foreign), e);
 	if (rc == 0)
 		rc = options_read_args(o, argc, argv, ret_rest, ret_count, e);
 	if (rc == 0 && ret->help)

@@ -60,11 +60,19 @@ struct config {
 	bool allow_insecure_sources;
 	bool allow_process;
 	const char *server;
+	const char *token;
 	const char *token_file;
+	const char *env_forward; /* names, apart by commas */
+	bool single_run;
+	int64_t polling_interval_us; /* 0: the server holds each poll */
+	bool polling_interval_override;
+	struct address health_address; /* host NULL: nothing listens */
+	int64_t health_threshold_us;
 	const char *work;
 	const char *name;
 	/* all of these */
 	const char *config;
+	const char *agent_file; /* the file with a configuration in YAML that was read; NULL: none */
 	const char *log_level;
 	/* admin */
 	const char *socket;
@@ -90,8 +98,9 @@ extern const struct option config_options[];
 extern const size_t config_option_count;
 
 /*
- * Reads everything for `command`: flags, then the environment, then the file (--config, else slipway.conf in the data
- * directory). *ret_rest: the arguments that are no flags. With --help among the flags the rest is not read.
+ * Reads everything for `command`: flags, then the environment, then the file: --config or SLIPWAY_CONFIG, in YAML if its name ends
+ * so; else slipway.conf in the data directory, and for an agent the first file of the names that Pulumi's own agent
+ * looks for (docs/install.md). *ret_rest: the arguments that are no flags. With --help among the flags the rest is not read.
  * ERR_USAGE names the flag, the variable, or the file and line.
  */
 int config_read(struct options *o, struct config *ret, unsigned command, int argc, char *const *argv, struct arena *a,

@@ -1,32 +1,8 @@
 #include "server/options.h"
 
-#include "base/clock.h"
 #include "os/file.h"
 
 #define FILE_MAX_BYTES (256 * (size_t)1024)
-
-int address_parse(struct arena *a, const char *text, struct address *ret, struct err *e)
-{
-	struct str s = str_of(text);
-	struct str host, port;
-	if (s.n > 0 && s.p[0] == '[') {
-		host = str_cut((struct str){ s.p + 1, s.n - 1 }, ']', &port);
-		if (!port.p || port.n == 0 || port.p[0] != ':')
-			return err_set(e, ERR_USAGE, "must be HOST:PORT or [IPv6]:PORT, not '%s'", text);
-		port.p++;
-		port.n--;
-	} else {
-		host = str_cut(s, ':', &port);
-	}
-	int64_t number;
-	if (host.n == 0 || !port.p || !str_to_int64(port, &number) || number < 0 || number > 65535)
-		return err_set(e, ERR_USAGE, "must be HOST:PORT with a port of 0 to 65535, not '%s'", text);
-	const char *copy = str_dup(a, host);
-	if (!copy)
-		return err_nomem(e);
-	*ret = (struct address){ copy, (int)number };
-	return 0;
-}
 
 /* Distance of two short words: insertions, deletions, changes. Long words are far from everything. */
 static size_t edit_distance(const char *a, const char *b)
@@ -83,102 +59,59 @@ static const char *flag_at(const void *table, size_t wanted)
 	return NULL;
 }
 
+/* Whether it is that name of the other program, which has "_" where flags have "-". */
+static bool is_alias(struct str name, const char *alias)
+{
+	if (!alias || name.n != strlen(alias))
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		if (alias[i] != (name.p[i] == '-' ? '_' : name.p[i]))
+			return false;
+	}
+	return true;
+}
+
 /* Index of the row with that name, of any command; o->count if there is none. */
 static size_t find_row(const struct options *o, struct str name)
 {
 	size_t i = 0;
 	while (i < o->count && !str_is(name, o->table[i].name))
 		i++;
+	if (i < o->count || !o->alias_prefix)
+		return i;
+	for (i = 0; i < o->count && !is_alias(name, o->table[i].alias);)
+		i++;
 	return i;
 }
 
-/* As str_to_duration_us reads it, in the largest unit that leaves no rest. */
-static void print_duration(char *to, size_t n, int64_t us)
+/* A name of the other program that says nothing to us. */
+static const struct option_foreign *find_foreign(const struct options *o, struct str name)
 {
-	static const struct {
-		int64_t us;
-		const char *name;
-	} units[] = { { US_PER_HOUR, "h" }, { US_PER_MINUTE, "m" }, { US_PER_S, "s" }, { US_PER_MS, "ms" } };
-	size_t i = 0;
-	while (i + 1 < ARRAY_SIZE(units) && us % units[i].us != 0)
-		i++;
-	snprintf(to, n, "%lld%s", (long long)(us / units[i].us), units[i].name);
-}
-
-static int check_range(const struct option *row, int64_t v, const char *what, struct err *e)
-{
-	char min[32], max[32];
-	if (row->max <= 0 || (v >= row->min && v <= row->max))
-		return 0;
-	if (row->type == OPTION_DURATION) {
-		print_duration(min, sizeof(min), row->min);
-		print_duration(max, sizeof(max), row->max);
-	} else {
-		snprintf(min, sizeof(min), "%lld", (long long)row->min);
-		snprintf(max, sizeof(max), "%lld", (long long)row->max);
+	for (size_t i = 0; i < o->foreign_count; i++) {
+		if (is_alias(name, o->foreign[i].name))
+			return &o->foreign[i];
 	}
-	return err_set(e, ERR_USAGE, "must be %s between %s and %s", what, min, max);
+	return NULL;
 }
 
-static int parse_bool(const char *text, bool *ret, struct err *e)
+static int ignore(struct options *o, const struct option_foreign *foreign, const char *where, struct err *e)
 {
-	if (streq(text, "true") || streq(text, "yes") || streq(text, "1"))
-		*ret = true;
-	else if (streq(text, "false") || streq(text, "no") || streq(text, "0"))
-		*ret = false;
-	else
-		return err_set(e, ERR_USAGE, "must be true or false, not '%s'", text);
+	const char *line = arena_printf(o->arena, "%s (%s): %s", foreign->name, where, foreign->why);
+	if (!line)
+		return err_nomem(e);
+	if (o->ignored_count < 3 * o->foreign_count) /* flag, environment, file */
+		o->ignored[o->ignored_count++] = line;
 	return 0;
 }
 
-static int parse_choice(const struct option *row, const char *text, struct err *e)
+int options_use_aliases(struct options *o, const char *prefix, const struct option_foreign *foreign, size_t count,
+			struct err *e)
 {
-	char all[256] = "";
-	size_t n = 0;
-	for (const char *const *p = row->one_of; *p; p++) {
-		if (streq(*p, text))
-			return 0;
-		int more = snprintf(all + n, sizeof(all) - n, "%s%s", n ? ", " : "", *p);
-		if (more > 0 && n + (size_t)more < sizeof(all))
-			n += (size_t)more;
-	}
-	return err_set(e, ERR_USAGE, "must be one of %s, not '%s'", all, text);
-}
-
-static int parse_value(struct options *o, const struct option *row, const char *text, void *to, struct err *e)
-{
-	int64_t number;
-	int rc;
-	switch (row->type) {
-	case OPTION_STRING:
-		*(const char **)to = text;
-		return 0;
-	case OPTION_CHOICE:
-		rc = parse_choice(row, text, e);
-		if (rc == 0)
-			*(const char **)to = text;
-		return rc;
-	case OPTION_BOOL:
-		return parse_bool(text, to, e);
-	case OPTION_INT:
-		if (!str_to_int64(str_of(text), &number))
-			return err_set(e, ERR_USAGE, "must be a whole number, not '%s'", text);
-		rc = check_range(row, number, "a number", e);
-		break;
-	case OPTION_DURATION:
-		if (!str_to_duration_us(str_of(text), &number))
-			return err_set(e, ERR_USAGE, "must be a time such as 90s, 10m or 168h, not '%s'", text);
-		rc = check_range(row, number, "a time", e);
-		break;
-	case OPTION_ADDRESS:
-		return address_parse(o->arena, text, to, e);
-	default:
-		BUG_ON(true);
-		return -ERR_INTERNAL;
-	}
-	if (rc == 0)
-		*(int64_t *)to = number;
-	return rc;
+	o->alias_prefix = prefix;
+	o->foreign = foreign;
+	o->foreign_count = count;
+	o->ignored = arena_array(o->arena, 3 * count + 1, sizeof(*o->ignored));
+	return o->ignored ? 0 : err_nomem(e);
 }
 
 /* Takes the value unless a stronger source has spoken already. It is checked either way, so that a mistake does not lie
@@ -189,6 +122,8 @@ static int set_value(struct options *o, size_t i, enum option_source source, con
 	const char *copy = str_dup(o->arena, text);
 	if (!copy)
 		return err_nomem(e);
+	if (str_has_nul(text))
+		return err_set(e, ERR_USAGE, "%s: holds a NUL byte", where ? where : o->table[i].name);
 	struct option_value *v = &o->values[i];
 	bool weaker = v->text && v->source > source;
 	union {
@@ -198,7 +133,7 @@ static int set_value(struct options *o, size_t i, enum option_source source, con
 		struct address address;
 	} unused;
 	void *to = weaker ? (void *)&unused : (char *)o->out + o->table[i].offset;
-	int rc = parse_value(o, &o->table[i], copy, to, e);
+	int rc = option_parse(o->arena, &o->table[i], copy, to, e);
 	if (rc < 0 && source == OPTION_FROM_FILE)
 		return err_wrap(e, "%s: %s", where, o->table[i].name);
 	if (rc < 0)
@@ -259,6 +194,14 @@ int options_read_args(struct options *o, int argc, char *const *argv, const char
 		struct str value;
 		struct str name = str_cut((struct str){ arg.p + 2, arg.n - 2 }, '=', &value);
 		size_t row = find_row(o, name);
+		const struct option_foreign *foreign = row == o->count ? find_foreign(o, name) : NULL;
+		if (foreign) {
+			i += !value.p && i + 1 < argc && argv[i + 1][0] != '-';
+			int rc = ignore(o, foreign, arena_printf(o->arena, "--%.*s", STR_ARG(name)), e);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
 		if (row == o->count || !has_row(o, row))
 			return unknown_flag(o, name, e);
 		if (!value.p) {
@@ -292,22 +235,60 @@ const char *option_environment_name(struct arena *a, const struct option *row)
 	return name;
 }
 
+static const char *alias_environment_name(const struct options *o, const char *alias)
+{
+	char *name = arena_printf(o->arena, "%s%s", o->alias_prefix, alias);
+	for (char *p = name; p && *p; p++)
+		*p = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+	return name;
+}
+
+static int read_variable(struct options *o, size_t row, const char *name, char *(*lookup)(const char *name),
+			 struct err *e)
+{
+	char *text = name ? lookup(name) : NULL;
+	if (!name)
+		return err_nomem(e);
+	if (!text || !*text)
+		return 0;
+	int rc = set_value(o, row, OPTION_FROM_ENVIRONMENT, name, str_of(text), e);
+	/* Anybody of the same user may read a process's first environment. */
+	if (rc == 0 && o->table[row].secret)
+		explicit_bzero(text, strlen(text));
+	return rc;
+}
+
 int options_read_environment(struct options *o, char *(*lookup)(const char *name), struct err *e)
 {
-	for (size_t i = 0; i < o->count; i++) {
-		if (o->table[i].flag_only || !has_row(o, i))
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < o->count; i++) {
+		const struct option *row = &o->table[i];
+		if (row->flag_only || !has_row(o, i))
 			continue;
-		const char *name = option_environment_name(o->arena, &o->table[i]);
-		if (!name)
-			return err_nomem(e);
-		const char *text = lookup(name);
-		if (!text || !*text)
-			continue;
-		int rc = set_value(o, i, OPTION_FROM_ENVIRONMENT, name, str_of(text), e);
-		if (rc < 0)
-			return rc;
+		/* Our own name is read last: it counts where both are there. */
+		if (o->alias_prefix && row->alias)
+			rc = read_variable(o, i, alias_environment_name(o, row->alias), lookup, e);
+		if (rc == 0)
+			rc = read_variable(o, i, option_environment_name(o->arena, row), lookup, e);
 	}
-	return 0;
+	for (size_t i = 0; rc == 0 && i < o->foreign_count; i++) {
+		const char *name = alias_environment_name(o, o->foreign[i].name);
+		const char *text = name ? lookup(name) : NULL;
+		if (text && *text)
+			rc = ignore(o, &o->foreign[i], name, e);
+	}
+	return rc;
+}
+
+int options_set_from_file(struct options *o, struct str name, struct str value, const char *where, struct err *e)
+{
+	size_t row = find_row(o, name);
+	const struct option_foreign *foreign = row == o->count ? find_foreign(o, name) : NULL;
+	if (foreign)
+		return ignore(o, foreign, where, e);
+	if (row == o->count || o->table[row].flag_only)
+		return err_set(e, ERR_USAGE, "%s: unknown option '%.*s'", where, STR_ARG(name));
+	return has_row(o, row) ? set_value(o, row, OPTION_FROM_FILE, where, value, e) : 0;
 }
 
 static int read_line(struct options *o, const char *where, struct str line, struct err *e)
@@ -319,12 +300,7 @@ static int read_line(struct options *o, const char *where, struct str line, stru
 	struct str name = str_trim(str_cut(line, '=', &value));
 	if (!value.p)
 		return err_set(e, ERR_USAGE, "%s: must be 'name = value'", where);
-	size_t row = find_row(o, name);
-	if (row == o->count || o->table[row].flag_only)
-		return err_set(e, ERR_USAGE, "%s: unknown option '%.*s'", where, STR_ARG(name));
-	if (!has_row(o, row))
-		return 0;
-	return set_value(o, row, OPTION_FROM_FILE, where, str_trim(value), e);
+	return options_set_from_file(o, name, str_trim(value), where, e);
 }
 
 int options_read_file(struct options *o, const char *path, bool required, struct err *e)
@@ -368,6 +344,8 @@ void options_print_help(const struct options *o, FILE *out)
 		fprintf(out, "  %-30s %s", left, row->help);
 		if (row->fallback && row->type != OPTION_BOOL)
 			fprintf(out, " (default %s)", row->fallback);
+		if (row->alias && o->alias_prefix)
+			fprintf(out, " [%s]", row->alias);
 		fputc('\n', out);
 	}
 }
@@ -378,10 +356,12 @@ void options_print_values(const struct options *o, FILE *out)
 		const struct option_value *v = &o->values[i];
 		if (!has_row(o, i) || o->table[i].flag_only)
 			continue;
-		const char *text = v->text ? v->text : "";
+		const char *text = !v->text ? "" : o->table[i].secret ? "[secret]" : v->text;
 		const char *where = v->where ? v->where : v->text ? "default" : "not set";
 		char left[512];
 		snprintf(left, sizeof(left), "%s%s = %s", v->text ? "" : "# ", o->table[i].name, text);
 		fprintf(out, "%-40s # %s\n", left, where);
 	}
+	for (size_t i = 0; i < o->ignored_count; i++)
+		fprintf(out, "# without meaning here: %s\n", o->ignored[i]);
 }

@@ -68,6 +68,8 @@ static void the_table_is_sound(void **state)
 		const struct option *row = &config_options[i];
 		for (size_t k = 0; k < i; k++)
 			assert_string_not_equal(row->name, config_options[k].name);
+		for (size_t k = 0; row->alias && k < i; k++)
+			assert_true(!config_options[k].alias || !streq(row->alias, config_options[k].alias));
 		assert_true(row->commands != 0);
 		assert_non_null(row->help);
 		assert_true((row->type == OPTION_BOOL) == (row->argument == NULL));
