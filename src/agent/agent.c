@@ -97,6 +97,8 @@ static int poll_once(struct slot *s, struct api *api, const struct api_identity 
 		return 0;
 	if (r < 0) {
 		metric_add(METRIC_POLL_FAILURES, 1);
+		if (!metric_get(METRIC_FAILING_SINCE))
+			metric_set(METRIC_FAILING_SINCE, clock_now_us() / US_PER_S);
 		if ((r == -ERR_UNAUTHORIZED || r == -ERR_FORBIDDEN) && *first) {
 			agent->refused = true;
 			kill(getpid(), SIGTERM);
@@ -112,6 +114,7 @@ static int poll_once(struct slot *s, struct api *api, const struct api_identity 
 	*first = false;
 	metric_add(METRIC_POLLS, 1);
 	metric_set(METRIC_LAST_POLL, clock_now_us() / US_PER_S);
+	metric_set(METRIC_FAILING_SINCE, 0);
 	if (r == 1) {
 		run_claimed(s, &claim);
 		return 0;

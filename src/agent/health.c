@@ -24,7 +24,6 @@ struct health {
 	int listen_fd;
 	int stop_fd;
 	int port;
-	int64_t started_mono_us;
 };
 
 static int listen_at(struct health *h, struct err *e)
@@ -96,10 +95,9 @@ static bool write_health(const struct health *h, struct buf *out)
 	_cleanup_arena_ struct arena a;
 	arena_init(&a, 64 * KIB);
 	int64_t now_us = clock_now_us(), last_us = metric_get(METRIC_LAST_POLL) * US_PER_S;
-	int64_t running = metric_get(METRIC_RUNNING);
-	/* Before the first answer it counts from the start. */
-	int64_t silent_us = last_us ? now_us - last_us : clock_mono_us() - h->started_mono_us;
-	bool well = running > 0 || silent_us <= h->config.threshold_us;
+	int64_t running = metric_get(METRIC_RUNNING), since_us = metric_get(METRIC_FAILING_SINCE) * US_PER_S;
+	/* (An answer may be long in coming: the server holds polls.) */
+	bool well = running > 0 || !since_us || now_us - since_us <= h->config.threshold_us;
 	struct json_writer w;
 	jw_init(&w, out);
 	jw_object(&w);
@@ -175,7 +173,7 @@ int health_start(const struct health_config *config, struct health **ret, struct
 	struct health *h = calloc(1, sizeof(*h));
 	if (!h)
 		return err_nomem(e);
-	*h = (struct health){ .config = *config, .listen_fd = -1, .stop_fd = -1, .started_mono_us = clock_mono_us() };
+	*h = (struct health){ .config = *config, .listen_fd = -1, .stop_fd = -1 };
 	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int rc = h->stop_fd < 0 ? err_errno(e, "eventfd") : listen_at(h, e);
 	if (rc == 0 && pthread_create(&h->thread, NULL, health_main, h) != 0)

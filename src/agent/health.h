@@ -16,7 +16,7 @@ struct health_config {
 	const char *host;
 	int port;	       /* 0: any free one */
 	const char *isolation; /* level */
-	int64_t threshold_us;  /* an idle agent without an answer of the server for so long is ill */
+	int64_t threshold_us;  /* an idle agent whose polls have failed for so long is ill */
 };
 
 struct health;

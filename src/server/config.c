@@ -83,7 +83,7 @@ const struct option config_options[] = {
 	       .argument = "HOST:PORT", .help = "listen there for /healthz and /metrics (default: nothing listens)"),
 	OPTION(struct config, health_threshold_us, "health-threshold", OPTION_DURATION, AGENT,
 	       .alias = "health_threshold", .argument = "TIME", .fallback = "5m", .min = US_PER_S, .max = US_PER_DAY,
-	       .help = "an idle agent that got no answer of the server for so long is not healthy"),
+	       .help = "an idle agent whose polls fail for so long is not healthy"),
 	OPTION(struct config, allow_insecure_sources, "allow-insecure-sources", OPTION_BOOL, AGENT,
 	       .help = "let runs clone file:// and plain http:// repositories"),
 	OPTION(struct config, allow_process, "allow-process-isolation", OPTION_BOOL, AGENT,

@@ -94,7 +94,7 @@ static void forms(void **state)
 		"p\"a\\'s\\\\s <w&\\303\\266>/r=d$!",			      /* $'…' in the locale C */
 		"p\"a''s\\s <w&ö>/r=d$!",				      /* YAML */
 		"p&quot;a&apos;s\\s &lt;w&amp;ö&gt;/r=d$!",		      /* XML */
-		"70226127735c73203c7726c3b63e2f723d642421", /* hexadecimal */
+		"70226127735c73203c7726c3b63e2f723d642421",		      /* hexadecimal */
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(shown); i++) {
 		char text[256];
