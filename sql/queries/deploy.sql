@@ -230,9 +230,16 @@ WHERE id = :id;
 -- name: deployment_of_former_life :many
 -- What an earlier process of the same agent had claimed.
 -- in: pool_id text, instance text, life text
--- out: id text, attempt int, order_fetched_us int?
-SELECT id, attempt, order_fetched_us FROM deployments WHERE status IN ('accepted', 'running')
+-- out: id text, attempt int, status text
+SELECT id, attempt, status FROM deployments WHERE status IN ('accepted', 'running')
 	AND agent_pool_id = :pool_id AND agent_instance = :instance AND agent_life <> :life;
+
+-- name: deployment_of_life_unbegun :many
+-- What a process that leaves had claimed, and has not begun.
+-- in: pool_id text, instance text, life text
+-- out: id text, attempt int
+SELECT id, attempt FROM deployments WHERE status = 'accepted'
+	AND agent_pool_id = :pool_id AND agent_instance = :instance AND agent_life = :life;
 
 -- name: deployment_clear_claim :exec
 -- in: id text

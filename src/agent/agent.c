@@ -127,15 +127,36 @@ static int poll_once(struct slot *s, struct api *api, const struct api_identity 
 	return agent->config->polling_interval_us ? (int)(agent->config->polling_interval_us / US_PER_MS) : 1000;
 }
 
+static struct api_identity identity_of(const struct agent *agent)
+{
+	return (struct api_identity){ .name = agent->name,
+				      .hostname = agent->hostname,
+				      .isolation = agent->isolation,
+				      .instance = agent->instance,
+				      .life = agent->life };
+}
+
+/* Else it would wait for the claim time-out, or for our next life. */
+bool agent_leave(const struct agent *agent)
+{
+	struct api_identity identity = identity_of(agent);
+	struct api api;
+	struct err e = { 0 };
+	int r = api_init(&api, agent->server_url, agent->token, &e);
+	if (r == 0) {
+		r = api_leave(&api, &identity, &e);
+		api_done(&api);
+	}
+	if (r < 0)
+		log_warn("agent", "what was claimed last could not be given back: %s", e.message);
+	return r == 0;
+}
+
 static void *slot_main(void *arg)
 {
 	struct slot *s = arg;
 	struct agent *agent = s->agent;
-	struct api_identity identity = { .name = agent->name,
-					 .hostname = agent->hostname,
-					 .isolation = agent->isolation,
-					 .instance = agent->instance,
-					 .life = agent->life };
+	struct api_identity identity = identity_of(agent);
 	struct api api;
 	struct err e = { 0 };
 	bool first = true;
@@ -146,12 +167,16 @@ static void *slot_main(void *arg)
 	}
 	api.cancelled = is_stopping;
 	api.cancelled_arg = agent;
+	bool polled = false; /* at the end: an answer was perhaps on its way */
 	while (!agent->stopping) {
+		polled = true;
 		int ms = poll_once(s, &api, &identity, &first, &faults);
 		if (ms)
 			pause_ms(agent, ms);
 	}
 	api_done(&api);
+	if (polled && !agent->refused)
+		agent_leave(agent);
 	return NULL;
 }
 
@@ -201,6 +226,21 @@ static int read_instance(struct agent *agent, struct arena *a, struct err *e)
 	return agent->instance ? file_write_atomic(path, str_of(agent->instance), 0600, e) : err_nomem(e);
 }
 
+/* What a former life left: we hold its lock, so whatever works in its folder has lost its agent. Sandboxes die with it; this
+ * is for processes without one. */
+static int clear_jobs(const struct agent *agent, struct err *e)
+{
+	int left = process_kill_in(agent->jobs_dir);
+	if (left)
+		log_warn("agent", "%d processes of an earlier life of this agent were still there: killed", left);
+	int r = file_remove_tree(agent->jobs_dir, e);
+	for (int tries = 0; r < 0 && tries < 50; tries++) {
+		poll(NULL, 0, 20);
+		r = file_remove_tree(agent->jobs_dir, e);
+	}
+	return r;
+}
+
 /* The folder, its lock, and what a former life left. */
 static int open_work_dir(struct agent *agent, struct arena *a, int *ret_lock, struct err *e)
 {
@@ -226,7 +266,7 @@ static int open_work_dir(struct agent *agent, struct arena *a, int *ret_lock, st
 	if (r == -ERR_CONFLICT)
 		return err_set(e, ERR_CONFLICT, "another agent uses the work folder %s", real);
 	if (r == 0)
-		r = file_remove_tree(agent->jobs_dir, e);
+		r = clear_jobs(agent, e);
 	if (r == 0)
 		r = file_mkdir_p(agent->jobs_dir, 0700, e);
 	return r == 0 ? read_instance(agent, a, e) : r;

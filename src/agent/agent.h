@@ -6,6 +6,7 @@
 #define SLIPWAY_AGENT_AGENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -45,6 +46,8 @@ struct agent_config {
 	bool dev;		     /* process isolation is allowed as a last resort */
 	bool die_with_parent;	     /* SIGTERM to ourselves when the process that started us ends */
 	int grace_s;		     /* how long running deployments may go on after SIGTERM; 0: 30 */
+	int64_t patience_us;	     /* how long a cancelled pulumi may take to close its update */
+	int64_t log_buffer_bytes;    /* what a run's log may take on the disk while the server is away */
 };
 
 bool agent_isolation_parse(const char *text, enum agent_isolation *ret);

@@ -4,9 +4,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 
 #define CALL_TIMEOUT_MS 30000
+/* Beyond the time for which the server holds the answer: a heartbeat is small. */
+#define BEAT_TIMEOUT_MS 10000
+/* An agent that stops does not wait for a server that is away. */
+#define LEAVE_TIMEOUT_MS 3000
 /* Below this compression saves no packet. */
 #define GZIP_MIN_BYTES 2048
 
@@ -64,8 +69,26 @@ static int call(struct api *api, const struct http_client_request *base, struct 
 	rq.gzip = api->gzip && rq.body.n >= GZIP_MIN_BYTES;
 	rq.cancelled = api->cancelled;
 	rq.cancelled_arg = api->cancelled_arg;
+	int64_t asked_us = clock_mono_us();
 	int r = http_client_send(api->client, &rq, a, rs, e);
-	return r < 0 ? r : rs->status >= 400 ? status_error(rs, a, e) : 0;
+	if (r == 0 && rs->status >= 400)
+		r = status_error(rs, a, e);
+	if (r == 0 && api->contact) {
+		/* Of two threads that were answered at once the earlier one may win: a little less, never more. */
+		api->contact->asked_us = asked_us;
+		api->contact->heard_us = clock_mono_us();
+	}
+	return r;
+}
+
+bool contact_may_be_over(const struct contact *c, int64_t margin_us)
+{
+	return c->lease_us > 0 && clock_mono_us() > c->asked_us + c->lease_us - margin_us;
+}
+
+bool contact_is_over(const struct contact *c)
+{
+	return c->lease_us > 0 && clock_mono_us() > c->heard_us + c->lease_us;
 }
 
 static int answer(const struct http_client_response *rs, struct json *ret, struct err *e)
@@ -124,6 +147,19 @@ int api_poll(struct api *api, const struct api_identity *identity, int wait_s, s
 	return 1;
 }
 
+int api_leave(struct api *api, const struct api_identity *identity, struct err *e)
+{
+	_cleanup_arena_ struct arena a;
+	arena_init(&a, MIB);
+	const char *headers[] = { arena_printf(&a, "Slipway-Agent-Instance: %s", identity->instance),
+				  arena_printf(&a, "Slipway-Agent-Life: %s", identity->life), NULL };
+	struct http_client_request rq = {
+		.method = "POST", .path = "/api/runner/leave", .headers = headers, .timeout_ms = LEAVE_TIMEOUT_MS
+	};
+	struct http_client_response rs;
+	return arena_failed(&a) ? err_nomem(e) : call(api, &rq, &a, &rs, e);
+}
+
 int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e)
 {
 	struct http_client_request rq = { .method = "GET",
@@ -146,7 +182,8 @@ static int post_waiting(struct api *api, const char *what, int wait_s, struct bu
 	const char *headers[] = { wait_s > 0 ? arena_printf(a, "Prefer: wait=%d", wait_s) : NULL, NULL };
 	struct http_client_request rq = { .method = "POST",
 					  .path = arena_printf(a, "/api/runner/%s/%s", api->deployment, what),
-					  .headers = headers };
+					  .headers = headers,
+					  .timeout_ms = wait_s > 0 ? wait_s * 1000 + BEAT_TIMEOUT_MS : 0 };
 	struct http_client_response rs;
 	int r = buf_check(body, what, e);
 	if (r < 0 || !rq.path)

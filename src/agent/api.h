@@ -5,14 +5,23 @@
 #ifndef SLIPWAY_AGENT_API_H
 #define SLIPWAY_AGENT_API_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/order.h"
 #include "http/client.h"
 
+/* When the server was last heard of, by any thread of a job: what the lease is counted from. Monotonic times. */
+struct contact {
+	_Atomic int64_t asked_us; /* the last request that succeeded was sent: the lease began then, or later */
+	_Atomic int64_t heard_us; /* its answer came: the lease began before */
+	int64_t lease_us;	  /* 0: not known yet */
+};
+
 struct api {
 	struct http_client *client;
+	struct contact *contact; /* NULL: nobody wants to know */
 	char deployment[64];
 	int64_t attempt;
 	bool gzip; /* the server is on another machine: bytes cost more than cycles */
@@ -39,6 +48,8 @@ void api_done(struct api *api);
 /* 1: claimed; 0: nothing to do, *ret_retry_after_s may say when to come back (-1: it does not). */
 int api_poll(struct api *api, const struct api_identity *identity, int wait_s, struct api_claim *ret,
 	     int *ret_retry_after_s, struct err *e);
+/* The process that `identity` names stops: what it has claimed and not begun goes back to the queue. */
+int api_leave(struct api *api, const struct api_identity *identity, struct err *e);
 int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e);
 /* The server may hold the answer for wait_s seconds, and gives it at once when somebody cancels. */
 int api_heartbeat(struct api *api, int wait_s, bool *ret_cancel, struct err *e);
@@ -46,6 +57,11 @@ int api_step(struct api *api, int step, const char *name, const char *status, st
 /* `lines` is the inside of the JSON array. */
 int api_log(struct api *api, int step, int64_t offset, struct str lines, struct err *e);
 int api_finish(struct api *api, bool succeeded, const char *message, struct err *e);
+
+/* Whether the server, which was not heard of since, may have given the lease away `margin_us` from now; and whether it
+ * has done so for certain. */
+bool contact_may_be_over(const struct contact *c, int64_t margin_us);
+bool contact_is_over(const struct contact *c);
 
 /* The same call may succeed later: the server is away, overloaded, or out of something. */
 bool api_is_transient(int r);

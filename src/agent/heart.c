@@ -77,8 +77,8 @@ static void *heart_main(void *arg)
 	return NULL;
 }
 
-int heart_start(const char *server_url, const struct api_claim *claim, int interval_s, int wake_fd,
-		struct heart_state *state, struct heart **ret, struct err *e)
+int heart_start(const char *server_url, const struct api_claim *claim, struct contact *contact, int interval_s,
+		int wake_fd, struct heart_state *state, struct heart **ret, struct err *e)
 {
 	struct heart *h = calloc(1, sizeof(*h));
 	pthread_condattr_t attr;
@@ -91,6 +91,7 @@ int heart_start(const char *server_url, const struct api_claim *claim, int inter
 	}
 	snprintf(h->api.deployment, sizeof(h->api.deployment), "%s", claim->deployment);
 	h->api.attempt = claim->attempt;
+	h->api.contact = contact;
 	h->api.cancelled = is_stopped;
 	h->api.cancelled_arg = h;
 	h->interval_s = interval_s;

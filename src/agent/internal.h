@@ -50,6 +50,10 @@ struct agent {
 	_Atomic int single;	      /* what became of the deployment of a single run: enum job_result */
 };
 
+/* --- agent.c --- */
+/* Gives back what this process has claimed and not begun. false: the server was not reached. */
+bool agent_leave(const struct agent *agent);
+
 /* --- tools.c --- */
 int tools_find(struct agent *agent, struct arena *a, struct err *e);
 /* "v3.259.0" of the pulumi in tools_dir, or NULL. */
@@ -61,8 +65,8 @@ struct heart_state {
 	_Atomic bool cancel; /* somebody wants the deployment to stop */
 	_Atomic bool lost;   /* the attempt is no longer ours */
 };
-int heart_start(const char *server_url, const struct api_claim *claim, int interval_s, int wake_fd,
-		struct heart_state *state, struct heart **ret, struct err *e);
+int heart_start(const char *server_url, const struct api_claim *claim, struct contact *contact, int interval_s,
+		int wake_fd, struct heart_state *state, struct heart **ret, struct err *e);
 /* Before the result is reported: what a heartbeat hears from now on says nothing about the run. */
 void heart_leave(struct heart *h);
 void heart_stop(struct heart *h);
@@ -73,9 +77,11 @@ enum job_stop {
 	JOB_CANCELLED,	   /* by a user */
 	JOB_DEADLINE,	   /* its time limit */
 	JOB_RUNNER_STOPS,  /* SIGTERM and the grace period is over */
+	JOB_CUT_OFF,	   /* the server was not reached for so long that the lease will soon be over */
 	JOB_KILL_RUNNER,   /* second SIGTERM: at once */
 	JOB_KILL_LOST,	   /* lease lost: at once, and silently */
 	JOB_KILL_REFUSED,  /* the server does not take our log: at once */
+	JOB_KILL_CUT_OFF,  /* … that the server may give the stack to somebody else now */
 	JOB_KILL_OVERTIME, /* was asked to stop long ago */
 	JOB_KILL_LIMIT,	   /* used more than it may (watch.h) */
 };
@@ -85,6 +91,7 @@ struct job {
 	int slot;
 	struct api_claim claim;
 	struct api api;
+	struct contact contact;
 	struct arena arena;
 	struct order order;
 	const char *dir;
@@ -107,6 +114,7 @@ struct job {
 	char step_name[128];
 	bool step_open;
 	struct lines lines;
+	bool hand_back;	    /* the agent stops, and nothing of it was begun */
 	struct err failure; /* why the deployment failed; code 0: it did not */
 };
 

@@ -85,10 +85,12 @@ int isolate_wait(const struct agent *agent, struct isolated *p, int timeout_ms, 
 	return agent->level->wait(p, timeout_ms, ret, e);
 }
 
-void isolate_kill(const struct agent *agent, struct isolated *p)
+void isolate_kill(const struct agent *agent, struct isolated *p, const char *dir)
 {
 	if (p->process.pid > 0)
 		agent->level->kill(agent, p);
+	if (dir && agent->level->end_in)
+		agent->level->end_in(dir);
 }
 
 static int use(struct agent *agent, const struct isolation *level, struct err *e)

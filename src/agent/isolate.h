@@ -50,6 +50,8 @@ struct isolation {
 	int (*wait)(struct isolated *p, int timeout_ms, struct process_status *ret, struct err *e);
 	/* Kills it with everything that it has started; not called when nothing runs. */
 	void (*kill)(const struct agent *agent, struct isolated *p);
+	/* Kills what outlived its executor: what works in the folder of a job, or has it in its environment. NULL: nothing can. */
+	void (*end_in)(const char *dir);
 	/* What it protects and what not: lines for the log of each run. NULL-terminated. */
 	const char *const *(*text)(const struct agent *agent);
 };
@@ -61,11 +63,12 @@ extern const struct isolation isolation_process;
 int isolate_choose(struct agent *agent, struct err *e);
 /* Whether runs have a user of their own. */
 bool isolate_drops(const struct agent *agent);
-/* The three for whoever runs a job; kill is harmless on ISOLATED_NONE. */
+/* The three for whoever runs a job; kill is harmless on ISOLATED_NONE, and finds what is left of one
+ * that has ended; dir as it was started (NULL: nothing was). */
 int isolate_start(const struct agent *agent, const struct isolate_config *c, struct isolated *ret, struct err *e);
 int isolate_wait(const struct agent *agent, struct isolated *p, int timeout_ms, struct process_status *ret,
 		 struct err *e);
-void isolate_kill(const struct agent *agent, struct isolated *p);
+void isolate_kill(const struct agent *agent, struct isolated *p, const char *dir);
 
 /* --- for levels whose executor is a child of ours --- */
 /* The executor's command, descriptors and control group, as a child that inherits nothing else. Points into itself and to c. */

@@ -55,6 +55,14 @@ static void kill_all(const struct agent *agent, struct isolated *p)
 	isolate_kill_process(agent, p);
 }
 
+/* An executor that somebody else has killed leaves them without a parent by whom they could be found. */
+static void end_in(const char *dir)
+{
+	int left = process_kill_in(dir);
+	if (left)
+		log_warn("agent", "%d processes had outlived their executor: killed", left);
+}
+
 const struct isolation isolation_process = {
 	.id = AGENT_ISOLATION_PROCESS,
 	.own_child = true,
@@ -63,5 +71,6 @@ const struct isolation isolation_process = {
 	.start = start,
 	.wait = isolate_wait_process,
 	.kill = kill_all,
+	.end_in = end_in,
 	.text = said,
 };

@@ -9,24 +9,40 @@
 #include "agent/source.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "executor/plan.h"
 #include "os/file.h"
 
 /* The claim is taken back after 15 s (runner-protocol "Work order"). */
 #define ORDER_PATIENCE_US (12 * US_PER_S)
-/* The ladder of a cancel ends after 40 s; beyond this something is stuck. */
-#define OVERTIME_US (75 * US_PER_S)
-/* How long the result is kept for a server that is away: about the runner time-out. */
-#define FINISH_PATIENCE_MS (10 * 60 * 1000)
+/* Beyond the ladder of a cancel: something is stuck. */
+#define OVERTIME_US (35 * US_PER_S)
+/* So long before the lease may be over a run is asked to stop, if the server was not reached meanwhile, and is killed:
+ * parts of the lease, and at most. The server writes an extension of less than an eighth or 5 s late. */
+#define CUT_OFF_PART 4
+#define CUT_OFF_MAX_US (90 * US_PER_S)
+#define CUT_OFF_KILL_PART 8
+#define CUT_OFF_KILL_MAX_US (5 * US_PER_S)
 #define KILLED_PATIENCE_MS 3000
 /* A clone that is not through after this will not be. */
 #define SOURCE_TIMEOUT_US (30 * US_PER_MINUTE)
-/* After the grace period of a stop: the cancel's ladder, and a word to the server. */
-#define STOP_PATIENCE_US (50 * US_PER_S)
+/* After the grace period of a stop and the cancel's ladder: a word to the server. */
+#define STOP_PATIENCE_US (10 * US_PER_S)
 #define HEARTBEAT_MAX_S 5
 
 bool job_stop_is_kill(enum job_stop s)
 {
 	return s >= JOB_KILL_RUNNER;
+}
+
+static int64_t ladder_us(const struct agent *agent)
+{
+	return agent->config->patience_us + plan_kill_patience(agent->config->patience_us);
+}
+
+static bool is_cut_off(const struct job *j, int64_t part, int64_t max_us)
+{
+	int64_t margin_us = j->contact.lease_us / part;
+	return contact_may_be_over(&j->contact, margin_us < max_us ? margin_us : max_us);
 }
 
 enum job_stop job_stop(struct job *j)
@@ -43,13 +59,18 @@ enum job_stop job_stop(struct job *j)
 		return JOB_KILL_RUNNER;
 	if (watch_finding(j->watch))
 		return JOB_KILL_LIMIT;
-	enum job_stop s = j->state.cancel			  ? JOB_CANCELLED
-			  : now > j->deadline_us		  ? JOB_DEADLINE
-			  : stopping && now > agent->stop_mono_us ? JOB_RUNNER_STOPS
-								  : JOB_RUNS;
+	/* It would go on beside whoever is given the stack next. */
+	if (is_cut_off(j, CUT_OFF_KILL_PART, CUT_OFF_KILL_MAX_US))
+		return JOB_KILL_CUT_OFF;
+	enum job_stop s = j->state.cancel				? JOB_CANCELLED
+			  : now > j->deadline_us			? JOB_DEADLINE
+			  : stopping && now > agent->stop_mono_us	? JOB_RUNNER_STOPS
+			  : is_cut_off(j, CUT_OFF_PART, CUT_OFF_MAX_US) ? JOB_CUT_OFF
+									: JOB_RUNS;
 	if (s != JOB_RUNS && !j->stop_since_us)
 		j->stop_since_us = now;
-	return j->stop_since_us && now > j->stop_since_us + OVERTIME_US ? JOB_KILL_OVERTIME : s;
+	int64_t overtime_us = ladder_us(agent) + OVERTIME_US;
+	return j->stop_since_us && now > j->stop_since_us + overtime_us ? JOB_KILL_OVERTIME : s;
 }
 
 /* A stop explains a failure better than what it broke. */
@@ -64,6 +85,9 @@ static void explain_stop(struct job *j, struct err *e)
 			(long long)j->order.timeout_s);
 	else if (s == JOB_RUNNER_STOPS || s == JOB_KILL_RUNNER)
 		err_set(e, ERR_CANCELLED, "the runner was stopped while the deployment ran");
+	else if (s == JOB_CUT_OFF || s == JOB_KILL_CUT_OFF)
+		err_set(e, ERR_CANCELLED,
+			"the runner could not reach the server for too long: its lease would have ended");
 	else if (s == JOB_KILL_OVERTIME)
 		err_set(e, ERR_TIMEOUT, "the deployment did not end when it was asked to, and was killed");
 	else if (s == JOB_KILL_LIMIT) {
@@ -74,12 +98,19 @@ static void explain_stop(struct job *j, struct err *e)
 		err_set(e, ERR_INTERNAL, "the server did not take the log: %s", why.message);
 }
 
+static bool is_agent_stopping(void *arg)
+{
+	const struct job *j = arg;
+	return j->agent->stopping != 0;
+}
+
 static int fetch_order(struct job *j, struct err *e)
 {
 	int64_t until = clock_mono_us() + ORDER_PATIENCE_US;
 	for (int pause_ms = 100;; pause_ms *= 2) {
 		int r = api_order(&j->api, &j->arena, &j->order, e);
-		if (r == 0 || !api_is_transient(r) || clock_mono_us() + pause_ms * US_PER_MS > until)
+		if (r == 0 || !api_is_transient(r) || j->agent->stopping ||
+		    clock_mono_us() + pause_ms * US_PER_MS > until)
 			return r;
 		poll(NULL, 0, pause_ms);
 	}
@@ -227,7 +258,8 @@ static bool in_hurry(void *arg)
 	const struct job *j = arg;
 	const struct agent *agent = j->agent;
 	int stopping = agent->stopping;
-	return stopping >= 2 || (stopping && clock_mono_us() > agent->stop_mono_us + STOP_PATIENCE_US);
+	int64_t patience_us = ladder_us(agent) + STOP_PATIENCE_US;
+	return stopping >= 2 || (stopping && clock_mono_us() > agent->stop_mono_us + patience_us);
 }
 
 /* The result must arrive: without it the deployment ends only when its lease does. */
@@ -238,18 +270,42 @@ static void finish(struct job *j, bool ok, const struct err *why)
 	buf_init(&message, 8 * KIB);
 	mask_text(j->mask, str_of(ok ? "" : why->message), &message);
 	buf_addc(&message, '\0');
-	int64_t until = clock_mono_us() + FINISH_PATIENCE_MS * US_PER_MS;
 	for (int pause_ms = 100;; pause_ms = pause_ms < 3000 ? pause_ms * 2 : 3000) {
 		int r = api_finish(&j->api, ok, message.len ? message.data : "", &e);
 		if (r == 0)
 			return;
 		bool hurry = in_hurry(j);
-		if (!api_is_transient(r) || clock_mono_us() > until || j->state.lost || (hurry && pause_ms > 1000)) {
+		if (!api_is_transient(r) || contact_is_over(&j->contact) || j->state.lost ||
+		    (hurry && pause_ms > 1000)) {
 			log_warn("agent", "%s: the result could not be reported: %s", j->claim.deployment, e.message);
 			return;
 		}
 		poll(NULL, 0, pause_ms);
 	}
+}
+
+/* Should the report of its first step have got through after all, it cannot go back: then it ends here. */
+static void hand_back(struct job *j)
+{
+	struct err e = { 0 };
+	log_info("agent", "%s: goes back to the queue, nothing of it was begun", j->claim.deployment);
+	if (agent_leave(j->agent) &&
+	    api_finish(&j->api, false, "the runner was stopped before the deployment began", &e) == 0)
+		log_warn("agent", "%s: it had begun for the server: failed", j->claim.deployment);
+}
+
+static int start_upload(struct job *j, struct err *e)
+{
+	struct upload_config c = { .server_url = j->agent->server_url,
+				   .claim = &j->claim,
+				   .contact = &j->contact,
+				   .backlog_dir =
+					   j->agent->jobs_dir, /* runs have no way to it; in j->dir they have one */
+				   .backlog_max_bytes = j->agent->config->log_buffer_bytes,
+				   .wake_fd = j->wake_fd,
+				   .hurry = in_hurry,
+				   .hurry_arg = j };
+	return upload_start(&c, &j->upload, e);
 }
 
 static enum job_result run_ordered(struct job *j)
@@ -258,28 +314,34 @@ static enum job_result run_ordered(struct job *j)
 	_cleanup_buf_ struct buf unmasked;
 	buf_init(&unmasked, 4 * KIB);
 	j->deadline_us = clock_mono_us() + j->order.timeout_s * US_PER_S;
+	j->contact.lease_us = j->order.lease_s * US_PER_S;
 	int interval_s = j->order.heartbeat_s < HEARTBEAT_MAX_S ? (int)j->order.heartbeat_s : HEARTBEAT_MAX_S;
 	int r = job_mask_init(j, &unmasked, &e);
 	if (r == 0)
-		r = upload_start(j->agent->server_url, &j->claim, j->wake_fd, in_hurry, j, &j->upload, &e);
+		r = start_upload(j, &e);
 	if (r == 0)
-		r = heart_start(j->agent->server_url, &j->claim, interval_s, j->wake_fd, &j->state, &j->heart, &e);
+		r = heart_start(j->agent->server_url, &j->claim, &j->contact, interval_s, j->wake_fd, &j->state,
+				&j->heart, &e);
 	bool begun = r == 0;
 	if (r == 0)
 		r = run_steps(j, &unmasked, &e);
 	bool hurry = j->agent->stopping >= 2;
 	bool lost = j->state.lost;
 	if (j->upload) {
-		upload_finish(j->upload, hurry || lost ? KILLED_PATIENCE_MS : FINISH_PATIENCE_MS);
+		upload_finish(j->upload, j->hand_back ? 0 : hurry || lost ? KILLED_PATIENCE_MS : -1);
 		lost = lost || upload_state(j->upload, NULL) == UPLOAD_LOST;
 	}
 	heart_leave(j->heart);
 	if (lost)
 		log_warn("agent", "%s: the lease is lost, the run was killed", j->claim.deployment);
+	else if (j->hand_back)
+		hand_back(j);
 	else if (begun || j->mask)
 		finish(j, r == 0, &e);
 	heart_stop(j->heart);
 	upload_free(j->upload);
+	if (j->hand_back)
+		return JOB_NONE;
 	metric_run(lost ? RESULT_LOST : r == 0 ? RESULT_SUCCEEDED : RESULT_FAILED);
 	log_info("agent", "%s: %s%s%s", j->claim.deployment, r == 0 ? "succeeded" : "failed", r == 0 ? "" : ": ",
 		 r == 0 ? "" : e.message);
@@ -299,9 +361,16 @@ enum job_result job_run(const struct agent *agent, int slot, const struct api_cl
 	if (r == 0) {
 		snprintf(j.api.deployment, sizeof(j.api.deployment), "%s", claim->deployment);
 		j.api.attempt = claim->attempt;
+		j.api.contact = &j.contact;
+		j.api.cancelled = is_agent_stopping;
+		j.api.cancelled_arg = &j;
 		r = fetch_order(&j, &e);
+		j.api.cancelled = NULL;
 	}
-	if (r == 0) {
+	j.hand_back = agent->stopping && (r == 0 || r == -ERR_CANCELLED || api_is_transient(r));
+	if (j.hand_back) {
+		hand_back(&j);
+	} else if (r == 0) {
 		log_info("agent", "%s: %s of %s/%s/%s", claim->deployment, j.order.operation, j.order.organization,
 			 j.order.project, j.order.stack);
 		result = run_ordered(&j);

@@ -183,6 +183,22 @@ static int turn(struct execution *x, const struct frame_handler *h, struct err *
 	return r;
 }
 
+/* Nothing of the user's runs before the server knows that the deployment has begun: until then it would give it to
+ * another runner, should this one vanish, and it would run twice. It mostly knows it long before. */
+static int wait_begun(struct job *j, struct err *e)
+{
+	while (!upload_begun(j->upload)) {
+		uint64_t ignored;
+		j->hand_back = j->agent->stopping != 0;
+		if (j->hand_back || job_stop(j) != JOB_RUNS)
+			return err_set(e, ERR_CANCELLED, "stopped before it began");
+		poll(&(struct pollfd){ .fd = j->wake_fd, .events = POLLIN }, 1, 500);
+		if (read(j->wake_fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
+			return err_errno(e, "eventfd");
+	}
+	return job_stop(j) == JOB_RUNS ? 0 : err_set(e, ERR_CANCELLED, "stopped before its commands ran");
+}
+
 /* The stream has ended without its last frame: what is known of the reason. */
 static int died(struct execution *x, struct err *e)
 {
@@ -228,8 +244,10 @@ int job_execute(struct job *j, struct err *e)
 	};
 	frames_init(&x.frames);
 	buf_init(&x.said, SAID_MAX_BYTES);
-	int r = run(&x, e);
-	isolate_kill(j->agent, &x.process);
+	int r = wait_begun(j, e);
+	if (r == 0)
+		r = run(&x, e);
+	isolate_kill(j->agent, &x.process, j->dir);
 	if (r < 0 && j->step_open) {
 		explain_limits(j);
 		if (!watch_finding(j->watch))

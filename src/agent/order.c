@@ -2,12 +2,15 @@
 
 #include "base/fields.h"
 
+/* Of a server that does not say it. */
+#define LEASE_S 600
+
 struct order_text {
 	struct {
 		const char *id, *organization, *project, *stack, *operation, *console_url, *requested_by;
 		int64_t version;
 	} deployment;
-	int64_t attempt, timeout_s, heartbeat_s;
+	int64_t attempt, timeout_s, heartbeat_s, lease_s;
 	const char *backend_url, *run_token, *executor_root;
 	struct json source, image, pre_run, environment;
 	struct {
@@ -40,6 +43,7 @@ static const struct field order_fields[] = {
 	FIELD(struct order_text, timeout_s, "timeoutSeconds", FIELD_INT, .required = true, .min = 1,
 	      .max = 366 * 86400),
 	FIELD(struct order_text, heartbeat_s, "heartbeatSeconds", FIELD_INT, .required = true, .min = 1, .max = 3600),
+	FIELD(struct order_text, lease_s, "leaseSeconds", FIELD_INT, .min = 1, .max = 3651 * 86400),
 	FIELD(struct order_text, backend_url, "backendUrl", FIELD_STRING, .required = true),
 	FIELD(struct order_text, run_token, "runToken", FIELD_STRING, .required = true),
 	FIELD(struct order_text, source, "source", FIELD_JSON_OBJECT),
@@ -125,7 +129,7 @@ static int decode_variables(struct json list, struct arena *a, struct order *o, 
 
 int order_decode(struct json body, struct arena *a, struct order *ret, struct err *e)
 {
-	struct order_text t = { .options.shell = "bash" };
+	struct order_text t = { .options.shell = "bash", .lease_s = LEASE_S };
 	int r = fields_decode(body, order_fields, &t, a, NULL, e);
 	if (r == 0)
 		r = fields_decode(json_get(body, "deployment"), deployment_fields, &t, a, NULL, e);
@@ -144,6 +148,7 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 			   .attempt = t.attempt,
 			   .timeout_s = t.timeout_s,
 			   .heartbeat_s = t.heartbeat_s,
+			   .lease_s = t.lease_s,
 			   .backend_url = t.backend_url,
 			   .run_token = t.run_token,
 			   .executor_root = t.executor_root,

@@ -31,7 +31,7 @@ struct order {
 	const char *id, *organization, *project, *stack, *operation, *console_url, *requested_by;
 	int64_t version;
 	int64_t attempt;
-	int64_t timeout_s, heartbeat_s;
+	int64_t timeout_s, heartbeat_s, lease_s;
 	const char *backend_url, *run_token;
 	bool has_source;
 	const char *unsupported; /* "template": a source that cannot be fetched yet */

@@ -1,5 +1,6 @@
 #include "agent/forward.h"
 #include "agent/isolate.h"
+#include "base/clock.h"
 #include "executor/plan.h"
 #include "os/sandbox.h"
 
@@ -118,6 +119,7 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	jw_kv_string(w, "operation", o->operation);
 	jw_kv_string(w, "shell", o->shell);
 	jw_kv_int(w, "memoryBytes", limits_of_process(j->agent));
+	jw_kv_int(w, "patienceMs", j->agent->config->patience_us / US_PER_MS);
 	jw_kv_bool(w, "skipInstallDependencies", o->skip_install_dependencies);
 	jw_kv_bool(w, "deleteAfterDestroy", o->delete_after_destroy);
 	jw_kv_bool(w, "remediateIfDriftDetected", o->remediate_if_drift_detected);

@@ -4,15 +4,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "agent/backlog.h"
 #include "agent/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
 
 /* A batch waits for company this long. */
 #define GATHER_US (100 * US_PER_MS)
-/* Longer than this without an answer, and the server has given our lease away (runner-protocol "heartbeat"). */
-#define PATIENCE_US (15 * US_PER_MINUTE)
 #define CHUNK_MAX_BYTES (7 * MIB)
+/* A request without an answer for so long: the server is away. */
+#define AWAY_US (2 * US_PER_S)
 
 struct item {
 	struct item *next;
@@ -23,6 +24,8 @@ struct item {
 	int64_t count;
 	int64_t born_us;
 	struct buf lines;
+	size_t filed; /* so many bytes are in the file instead */
+	int64_t at;
 };
 
 struct upload {
@@ -34,11 +37,17 @@ struct upload {
 	bool (*hurry)(void *arg);
 	void *hurry_arg;
 	struct item *head, *tail;
-	size_t bytes; /* in the queue and on its way */
+	struct backlog backlog;
+	size_t bytes; /* in the queue and on its way, without those in the file */
 	bool was_full;
-	bool draining;
-	int64_t give_up_us; /* monotonic; while draining */
-	bool unsent;	    /* something was given up */
+	bool begun;
+	bool failing;	  /* the last try failed */
+	int64_t asked_us; /* when the request on its way was sent; 0: none is */
+	bool warned;	  /* that the file cannot be written */
+	/* Written with the lock held, read without it by is_cut_short. */
+	_Atomic bool draining;
+	_Atomic int64_t give_up_us; /* monotonic; while draining; -1: with the lease */
+	bool unsent;		    /* something was given up */
 	enum upload_state state;
 	struct err why;
 	/* producer only */
@@ -92,6 +101,37 @@ void upload_step(struct upload *u, int step, const char *name, const char *statu
 	pthread_mutex_unlock(&u->lock);
 }
 
+/* With the lock held: a server that is only slow slows the program, and costs no disk. */
+static bool is_away(const struct upload *u)
+{
+	return u->failing || (u->asked_us && clock_mono_us() - u->asked_us > AWAY_US);
+}
+
+/* With the lock held: into the file with all whole items, when the memory is full and the file is not. Oldest first, so that
+ * they come out of it in the order in which they went in. */
+static void put_aside(struct upload *u)
+{
+	struct err e = { 0 };
+	int r = 0;
+	if (u->bytes <= UPLOAD_BUFFER_BYTES || !is_away(u))
+		return;
+	for (struct item *i = u->head; i && r == 0; i = i->next) {
+		bool whole = i->next || i->lines.len >= UPLOAD_BATCH_BYTES;
+		if (!whole || i->filed || i->lines.len == 0)
+			continue;
+		r = backlog_put(&u->backlog, buf_str(&i->lines), &i->at, &e);
+		if (r < 0)
+			break;
+		i->filed = i->lines.len;
+		u->bytes -= i->filed;
+		buf_done(&i->lines);
+		buf_init(&i->lines, CHUNK_MAX_BYTES);
+	}
+	if (r < 0 && r != -ERR_NO_SPACE && !u->warned)
+		log_warn("agent", "%s: the program waits for the server: %s", u->api.deployment, e.message);
+	u->warned = u->warned || r < 0;
+}
+
 void upload_line(struct upload *u, int step, struct str line)
 {
 	struct json_writer w;
@@ -101,7 +141,7 @@ void upload_line(struct upload *u, int step, struct str line)
 		u->next_offset = 0;
 	}
 	struct item *i = u->tail;
-	if (!i || i->name[0] || i->step != step || i->lines.len >= UPLOAD_BATCH_BYTES) {
+	if (!i || i->name[0] || i->step != step || i->lines.len >= UPLOAD_BATCH_BYTES || i->filed) {
 		i = push(u, step);
 		if (i)
 			i->offset = u->next_offset;
@@ -131,10 +171,21 @@ void upload_line(struct upload *u, int step, struct str line)
 bool upload_full(struct upload *u)
 {
 	pthread_mutex_lock(&u->lock);
-	bool full = u->bytes > UPLOAD_BUFFER_BYTES && u->state == UPLOAD_GOING;
+	if (u->state == UPLOAD_GOING)
+		put_aside(u);
+	/* One batch that is being gathered always has room, or it would never become whole. */
+	bool full = u->bytes > UPLOAD_BUFFER_BYTES + UPLOAD_BATCH_BYTES && u->state == UPLOAD_GOING;
 	u->was_full = u->was_full || full;
 	pthread_mutex_unlock(&u->lock);
 	return full;
+}
+
+bool upload_begun(struct upload *u)
+{
+	pthread_mutex_lock(&u->lock);
+	bool begun = u->begun;
+	pthread_mutex_unlock(&u->lock);
+	return begun;
 }
 
 enum upload_state upload_state(struct upload *u, struct err *ret_why)
@@ -175,12 +226,22 @@ static struct item *next_item(struct upload *u)
 	}
 }
 
-static bool given_up(struct upload *u, int64_t since_us)
+static bool out_of_patience(const struct upload *u)
+{
+	return u->draining && u->give_up_us >= 0 && clock_mono_us() >= u->give_up_us;
+}
+
+/* Asked while a request is on its way: a server that has taken it may stay silent for long. */
+static bool is_cut_short(void *arg)
+{
+	const struct upload *u = arg;
+	return out_of_patience(u) || (u->draining && u->hurry(u->hurry_arg));
+}
+
+static bool given_up(struct upload *u)
 {
 	pthread_mutex_lock(&u->lock);
-	int64_t now = clock_mono_us();
-	bool up = u->state != UPLOAD_GOING || now > since_us + PATIENCE_US ||
-		  (u->draining && (now > u->give_up_us || u->hurry(u->hurry_arg)));
+	bool up = u->state != UPLOAD_GOING || contact_is_over(u->api.contact) || is_cut_short(u);
 	pthread_mutex_unlock(&u->lock);
 	return up;
 }
@@ -190,7 +251,7 @@ static void pause_us(struct upload *u, int64_t us)
 	int64_t until = clock_mono_us() + us;
 	pthread_mutex_lock(&u->lock);
 	/* New items signal too; only the end of everything shortens the pause. */
-	while (clock_mono_us() < until && !(u->draining && clock_mono_us() > u->give_up_us))
+	while (clock_mono_us() < until && !out_of_patience(u))
 		wait_until(u, until);
 	pthread_mutex_unlock(&u->lock);
 }
@@ -200,7 +261,7 @@ static void settle(struct upload *u, int r, const struct err *e)
 	pthread_mutex_lock(&u->lock);
 	bool gone = r == -ERR_CONFLICT || r == -ERR_UNAUTHORIZED || r == -ERR_NOT_FOUND || r == -ERR_FORBIDDEN;
 	if (u->state == UPLOAD_GOING) {
-		if (api_is_transient(r) && u->draining)
+		if (r == -ERR_CANCELLED || (api_is_transient(r) && u->draining))
 			u->unsent = true;
 		else if (gone || api_is_transient(r))
 			u->state = UPLOAD_LOST;
@@ -212,16 +273,25 @@ static void settle(struct upload *u, int r, const struct err *e)
 	wake(u);
 }
 
+static void note_sending(struct upload *u, int64_t asked_us, bool failing)
+{
+	pthread_mutex_lock(&u->lock);
+	u->asked_us = asked_us;
+	u->failing = failing;
+	pthread_mutex_unlock(&u->lock);
+}
+
 /* 0, or the error after which there is no use in trying on. */
 static int send_item(struct upload *u, const struct item *i, struct err *e)
 {
 	static const int pauses_ms[] = { 50, 100, 250, 500, 1000, 2000, 3000 };
-	int64_t since = clock_mono_us();
 	for (size_t tries = 0;; tries++) {
+		note_sending(u, clock_mono_us(), tries > 0);
 		int r = i->name[0] ? api_step(&u->api, i->step, i->name, i->status, e)
 				   : api_log(&u->api, i->step, i->offset, buf_str(&i->lines), e);
+		note_sending(u, 0, r < 0);
 		metric_add(r == 0 ? METRIC_UPLOADS : METRIC_UPLOAD_RETRIES, 1);
-		if (r == 0 || !api_is_transient(r) || given_up(u, since))
+		if (r == 0 || !api_is_transient(r) || given_up(u))
 			return r;
 		if (tries == 0)
 			log_warn("agent", "%s: the log waits: %s", u->api.deployment, e->message);
@@ -229,12 +299,28 @@ static int send_item(struct upload *u, const struct item *i, struct err *e)
 	}
 }
 
+/* With the lock held: the next item, its lines in memory. NULL: the end. */
+static struct item *take_item(struct upload *u)
+{
+	struct item *i = next_item(u);
+	if (!i || !i->filed)
+		return i;
+	if (u->state == UPLOAD_GOING && backlog_take(&u->backlog, i->at, i->filed, &i->lines, &u->why) < 0) {
+		u->state = UPLOAD_REFUSED;
+		wake(u);
+		item_free(i);
+		return NULL;
+	}
+	u->bytes += i->filed;
+	return i;
+}
+
 static void *upload_main(void *arg)
 {
 	struct upload *u = arg;
 	for (;;) {
 		pthread_mutex_lock(&u->lock);
-		struct item *i = next_item(u);
+		struct item *i = take_item(u);
 		pthread_mutex_unlock(&u->lock);
 		if (!i)
 			return NULL;
@@ -247,33 +333,39 @@ static void *upload_main(void *arg)
 		}
 		pthread_mutex_lock(&u->lock);
 		u->bytes -= i->lines.len;
-		bool room = u->was_full && u->bytes <= UPLOAD_BUFFER_BYTES;
+		bool room = u->was_full && u->bytes <= UPLOAD_BUFFER_BYTES + UPLOAD_BATCH_BYTES;
+		bool first = !u->begun;
 		u->was_full = u->was_full && !room;
+		u->begun = true;
+		u->warned = false;
 		pthread_mutex_unlock(&u->lock);
 		item_free(i);
-		if (room)
+		if (room || first)
 			wake(u);
 	}
 }
 
-int upload_start(const char *server_url, const struct api_claim *claim, int wake_fd, bool (*hurry)(void *arg),
-		 void *hurry_arg, struct upload **ret, struct err *e)
+int upload_start(const struct upload_config *config, struct upload **ret, struct err *e)
 {
 	struct upload *u = calloc(1, sizeof(*u));
 	pthread_condattr_t attr;
 	if (!u)
 		return err_nomem(e);
-	u->wake_fd = wake_fd;
-	u->hurry = hurry;
-	u->hurry_arg = hurry_arg;
+	u->wake_fd = config->wake_fd;
+	u->hurry = config->hurry;
+	u->hurry_arg = config->hurry_arg;
 	u->step = -1;
-	int r = api_init(&u->api, server_url, claim->token, e);
+	backlog_init(&u->backlog, config->backlog_dir, config->backlog_max_bytes);
+	int r = api_init(&u->api, config->server_url, config->claim->token, e);
 	if (r < 0) {
 		free(u);
 		return r;
 	}
-	snprintf(u->api.deployment, sizeof(u->api.deployment), "%s", claim->deployment);
-	u->api.attempt = claim->attempt;
+	snprintf(u->api.deployment, sizeof(u->api.deployment), "%s", config->claim->deployment);
+	u->api.attempt = config->claim->attempt;
+	u->api.contact = config->contact;
+	u->api.cancelled = is_cut_short;
+	u->api.cancelled_arg = u;
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -291,8 +383,8 @@ int upload_start(const char *server_url, const struct api_claim *claim, int wake
 bool upload_finish(struct upload *u, int64_t patience_ms)
 {
 	pthread_mutex_lock(&u->lock);
+	u->give_up_us = patience_ms < 0 ? -1 : clock_mono_us() + patience_ms * US_PER_MS;
 	u->draining = true;
-	u->give_up_us = clock_mono_us() + patience_ms * US_PER_MS;
 	pthread_cond_signal(&u->changed);
 	pthread_mutex_unlock(&u->lock);
 	pthread_join(u->thread, NULL);
@@ -308,6 +400,7 @@ void upload_free(struct upload *u)
 		item_free(u->head);
 		u->head = next;
 	}
+	backlog_done(&u->backlog);
 	api_done(&u->api);
 	pthread_cond_destroy(&u->changed);
 	pthread_mutex_destroy(&u->lock);

@@ -1,6 +1,7 @@
 #include "agent/agent.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "cli/command.h"
 
@@ -61,6 +62,8 @@ int command_agent(struct invocation *in, struct err *e)
 		.allow_insecure_sources = c->allow_insecure_sources,
 		.dev = c->allow_process,
 		.grace_s = (int)(c->grace_us / US_PER_S),
+		.patience_us = c->patience_us,
+		.log_buffer_bytes = c->log_buffer_mib * (int64_t)MIB,
 	};
 	BUG_ON(!agent_isolation_parse(c->isolation, &agent.isolation)); /* the option's table knows the same names */
 	return agent_main(&agent, e);

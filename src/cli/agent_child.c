@@ -10,6 +10,8 @@
 #define PAUSE_LAST_US (30 * US_PER_S)
 /* After the grace of running deployments the agent cancels them, and reports. */
 #define STOP_EXTRA_US (30 * US_PER_S)
+/* Somebody who tries things wants to see two of them. */
+#define CONCURRENCY 2
 
 int agent_child_init(struct agent_child *c, const struct config *config, const char *server_url, const char *token_file,
 		     struct arena *a, struct err *e)
@@ -29,13 +31,16 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	argv[i++] = arena_printf(a, "--token-file=%s", token_file);
 	argv[i++] = arena_printf(a, "--work=%s/agent", config->data);
 	argv[i++] = arena_printf(a, "--isolation=%s", config->isolation);
-	argv[i++] = arena_printf(a, "--concurrency=%lld", (long long)config->concurrency);
+	argv[i++] = arena_printf(a, "--concurrency=%lld",
+				 (long long)(config->concurrency ? config->concurrency : CONCURRENCY));
 	argv[i++] = arena_printf(a, "--memory-limit=%lld", (long long)config->memory_limit_mib);
 	argv[i++] = arena_printf(a, "--cpu-limit=%lld", (long long)config->cpu_limit_percent);
 	argv[i++] = arena_printf(a, "--pids-limit=%lld", (long long)config->pids_limit);
 	argv[i++] = arena_printf(a, "--disk-limit=%lld", (long long)config->disk_limit_mib);
 	argv[i++] = arena_printf(a, "--log-limit=%lld", (long long)config->log_limit_mib);
 	argv[i++] = arena_printf(a, "--grace=%lldms", (long long)(config->grace_us / US_PER_MS));
+	argv[i++] = arena_printf(a, "--cancel-patience=%lldms", (long long)(config->patience_us / US_PER_MS));
+	argv[i++] = arena_printf(a, "--log-buffer=%lld", (long long)config->log_buffer_mib);
 	argv[i++] = arena_printf(a, "--log-level=%s", config->log_level);
 	argv[i++] = "--name=dev";
 	argv[i++] = "--allow-insecure-sources";

@@ -165,6 +165,7 @@ struct ending {
 	const char *message;
 	int64_t now_us;
 	bool over;
+	bool cancelled; /* give_back_fn: it must not run again */
 	const char *org_id;
 	const char **skipped; /* with it */
 	size_t skipped_count;
@@ -304,6 +305,9 @@ static int give_back_fn(struct db_conn *c, void *arg, struct err *e)
 	if (rc < 0 || n->over)
 		return rc < 0 ? rc : 0;
 	n->org_id = d.org_id;
+	n->cancelled = d.cancel_requested_us != DB_NULL_INT;
+	if (n->cancelled)
+		return 0;
 	rc = deployment_move(c, n->arena, &d, DEPLOYMENT_NOT_STARTED, "", n->now_us, e);
 	struct deployment_clear_claim_in in = { .id = n->id };
 	if (rc >= 0)
@@ -323,6 +327,8 @@ int deployment_give_back(struct app *app, struct arena *a, const char *id, int64
 	rc = db_write(app->db, give_back_fn, &n, e);
 	if (rc < 0 || n.over)
 		return rc;
+	if (n.cancelled)
+		return deployment_end(app, a, id, attempt, DEPLOYMENT_FAILED, "", e);
 	log_changed(app, a, id);
 	queue_wake(app, a, n.org_id);
 	return 0;

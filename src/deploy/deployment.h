@@ -72,7 +72,7 @@ int deployment_skip(struct db_conn *c, struct arena *a, const struct deployment_
 int deployment_end(struct app *app, struct arena *a, const char *id, int64_t attempt, enum deployment_status status,
 		   const char *message, struct err *e);
 
-/* Gives an accepted one back to the queue, if `attempt` still holds it. */
+/* Gives an accepted one back to the queue, if `attempt` still holds it; ends it, if somebody has cancelled it. */
 int deployment_give_back(struct app *app, struct arena *a, const char *id, int64_t attempt, struct err *e);
 
 /* queued → skipped; claimed, but without its work order → failed; running → the runner is told. ERR_NOT_FOUND when it is

@@ -285,6 +285,7 @@ static int put_order(struct writing *g, const char *run_token)
 	jw_kv_int(g->w, "attempt", g->o->attempt);
 	jw_kv_int(g->w, "timeoutSeconds", (g->o->limits.timeout_us + US_PER_S - 1) / US_PER_S);
 	jw_kv_int(g->w, "heartbeatSeconds", heartbeat_seconds(app));
+	jw_kv_int(g->w, "leaseSeconds", (app->options.runner_timeout_us + US_PER_S - 1) / US_PER_S);
 	jw_kv_string(g->w, "backendUrl", app->public_url);
 	jw_kv_string(g->w, "runToken", run_token);
 	int rc = put_source(g);

@@ -130,11 +130,36 @@ int queue_end_former_life(struct app *app, struct arena *a, const char *pool_id,
 	int rc = db_read(app->db, former_life_fn, &f, e);
 	for (size_t i = 0; rc >= 0 && i < f.count; i++) {
 		const struct deployment_of_former_life_row *d = &f.rows[i];
-		rc = d->order_fetched_us == DB_NULL_INT
+		rc = streq(d->status, "accepted")
 			     ? deployment_give_back(app, a, d->id, d->attempt, e)
 			     : deployment_end(app, a, d->id, d->attempt, DEPLOYMENT_FAILED,
 					      "the runner stopped in the middle and was started again", e);
 	}
+	return rc < 0 ? rc : 0;
+}
+
+struct leaving {
+	struct arena *arena;
+	struct deployment_of_life_unbegun_in in;
+	struct deployment_of_life_unbegun_row *rows;
+	size_t count;
+};
+
+static int leaving_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct leaving *l = arg;
+	return q_deployment_of_life_unbegun(c, l->arena, &l->in, &l->rows, &l->count, e);
+}
+
+int queue_leave(struct app *app, struct arena *a, const char *pool_id, const struct agent_info *agent, struct err *e)
+{
+	if (!agent->instance || !agent->life)
+		return 0;
+	struct leaving l = { .arena = a,
+			     .in = { .pool_id = pool_id, .instance = agent->instance, .life = agent->life } };
+	int rc = db_read(app->db, leaving_fn, &l, e);
+	for (size_t i = 0; rc >= 0 && i < l.count; i++)
+		rc = deployment_give_back(app, a, l.rows[i].id, l.rows[i].attempt, e);
 	return rc < 0 ? rc : 0;
 }
 

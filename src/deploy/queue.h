@@ -43,6 +43,9 @@ int queue_agent_seen(struct app *app, const char *pool_id, const struct agent_in
 int queue_end_former_life(struct app *app, struct arena *a, const char *pool_id, const struct agent_info *agent,
 			  struct err *e);
 
+/* Gives back what this process of the agent has claimed and not begun: it stops. */
+int queue_leave(struct app *app, struct arena *a, const char *pool_id, const struct agent_info *agent, struct err *e);
+
 /* Takes the oldest deployment that the pool may run: 1 claimed, 0 nothing there. pool_org_id NULL: a shared pool. */
 int queue_claim(struct app *app, struct arena *a, const char *pool_id, const char *pool_org_id,
 		const struct agent_info *agent, struct claim *ret, struct err *e);

@@ -144,6 +144,17 @@ int runner_poll(struct request *r, struct response *w, struct err *e)
 	return 0;
 }
 
+int runner_leave(struct request *r, struct response *w, struct err *e)
+{
+	struct agent_info agent;
+	read_agent(r, &agent);
+	int rc = queue_leave(app_of(r), r->arena, request_access(r)->who.pool_id, &agent, e);
+	if (rc < 0)
+		return rc;
+	response_empty(w, 204);
+	return 0;
+}
+
 /* --- status, executor --- */
 
 struct status {

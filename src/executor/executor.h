@@ -23,6 +23,7 @@ struct plan {
 	const char *stack;
 	const char *operation;
 	const char *shell;
+	int64_t patience_ms;	    /* of a cancel (plan.h) */
 	const char *const *pre_run; /* NULL-terminated */
 	int64_t memory_bytes;
 	bool skip_install_dependencies;
@@ -111,10 +112,13 @@ struct runner {
 };
 
 int runner_init(struct runner *r, struct channel *c, struct err *e);
-/* Runs argv in work_dir and forwards its output until it ends. On cancel: SIGINT to its group, after `patience_s`
- * SIGTERM, ten seconds later SIGKILL. ERR_NOT_FOUND: no such program. */
+/* Runs argv in work_dir and forwards its output until it ends. On cancel: SIGINT to its group, after `term_ms` SIGTERM,
+ * after `kill_ms` more SIGKILL. ERR_NOT_FOUND: no such program. */
+struct runner_patience {
+	int64_t term_ms, kill_ms;
+};
 int runner_run(struct runner *r, const char *const *argv, const char *work_dir, const struct env_set *env,
-	       int patience_s, struct process_status *ret, struct err *e);
+	       struct runner_patience patience, struct process_status *ret, struct err *e);
 /* Kills everything that is left. */
 void runner_end(struct runner *r);
 

@@ -7,8 +7,10 @@
 #include "executor/executor.h"
 #include "os/file.h"
 
+#define PATIENCE_DEFAULT_MS 30000
+
 struct plan_text {
-	int64_t version, memory_bytes;
+	int64_t version, patience_ms, memory_bytes;
 	const char *root, *tree, *work_dir, *stack, *operation, *shell;
 	struct json pre_run, environment;
 	bool skip, delete_after, remediate;
@@ -23,6 +25,7 @@ static const struct field plan_fields[] = {
 	FIELD(struct plan_text, operation, "operation", FIELD_STRING, .required = true),
 	FIELD(struct plan_text, shell, "shell", FIELD_STRING),
 	FIELD(struct plan_text, memory_bytes, "memoryBytes", FIELD_INT),
+	FIELD(struct plan_text, patience_ms, "patienceMs", FIELD_INT, .min = 0, .max = 86400000),
 	FIELD(struct plan_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
 	FIELD(struct plan_text, environment, "environment", FIELD_JSON_ARRAY, .required = true),
 	FIELD(struct plan_text, skip, "skipInstallDependencies", FIELD_BOOL),
@@ -49,7 +52,7 @@ static int read_environment(struct json list, struct arena *a, struct env_set *e
 
 int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e)
 {
-	struct plan_text t = { .shell = "bash" };
+	struct plan_text t = { .shell = "bash", .patience_ms = PATIENCE_DEFAULT_MS };
 	struct json root;
 	int r = json_check(text, &root, e);
 	if (r == 0)
@@ -80,6 +83,7 @@ int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e
 			      .stack = t.stack,
 			      .operation = t.operation,
 			      .shell = t.shell,
+			      .patience_ms = t.patience_ms,
 			      .pre_run = pre_run,
 			      .memory_bytes = t.memory_bytes,
 			      .skip_install_dependencies = t.skip,

@@ -17,6 +17,7 @@
  *	 "stack": "acme/shop/prod",
  *	 "operation": "update",
  *	 "shell": "bash",
+ *	 "patienceMs": 30000,             of a cancel, see below
  *	 "preRunCommands": ["…"],
  *	 "memoryBytes": 0,                of each process of a step, where nothing counts that of all (0: no limit)
  *	 "skipInstallDependencies": false, "deleteAfterDestroy": false, "remediateIfDriftDetected": false,
@@ -40,6 +41,7 @@
 #define SLIPWAY_EXECUTOR_PLAN_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define PLAN_VERSION 1
 /* Environment and commands of one deployment; settings are far below. */
@@ -51,6 +53,20 @@
 #define FRAME_HEADER_BYTES 5
 /* Longer payloads are refused by the reader: a frame is at most one read of the executor. */
 #define FRAME_MAX_BYTES ((size_t)64 * 1024)
+
+/*
+ * The ladder of a cancel: SIGINT; after the patience SIGTERM; after a third of it SIGKILL. Commands other than pulumi have a
+ * sixth of the patience, since they have no update to close.
+ */
+static inline int64_t plan_other_patience(int64_t patience)
+{
+	return patience / 6;
+}
+
+static inline int64_t plan_kill_patience(int64_t patience)
+{
+	return patience / 3;
+}
 
 enum frame_type {
 	FRAME_STEP_BEGIN = 'B',

@@ -9,7 +9,6 @@
 #include "executor/executor.h"
 #include "executor/plan.h"
 
-#define KILL_AFTER_S 10
 /* What a program in the background still writes at the end of a step is taken up to this, and then belongs to the next. */
 #define DRAIN_MAX_BYTES (1024 * 1024)
 
@@ -72,7 +71,7 @@ struct ladder {
 	int64_t next_us;
 };
 
-static void climb(struct ladder *l, struct runner *r, const struct process *p, int patience_s)
+static void climb(struct ladder *l, struct runner *r, const struct process *p, struct runner_patience patience)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGKILL };
 	static const char *const words[] = { "Cancelling: asking the command to stop (SIGINT).",
@@ -83,7 +82,7 @@ static void climb(struct ladder *l, struct runner *r, const struct process *p, i
 	channel_line(r->channel, "%s", words[l->rung]);
 	process_signal(p, signals[l->rung], true);
 	l->rung++;
-	l->next_us = now + (l->rung == 1 ? patience_s : KILL_AFTER_S) * US_PER_S;
+	l->next_us = now + (l->rung == 1 ? patience.term_ms : patience.kill_ms) * US_PER_MS;
 }
 
 static int wait_ms(const struct ladder *l)
@@ -95,7 +94,7 @@ static int wait_ms(const struct ladder *l)
 }
 
 int runner_run(struct runner *r, const char *const *argv, const char *work_dir, const struct env_set *env,
-	       int patience_s, struct process_status *ret, struct err *e)
+	       struct runner_patience patience, struct process_status *ret, struct err *e)
 {
 	struct channel *c = r->channel;
 	struct ladder ladder = { 0 };
@@ -129,7 +128,7 @@ int runner_run(struct runner *r, const char *const *argv, const char *work_dir, 
 		}
 		if (reap(r, &p, ret))
 			break;
-		climb(&ladder, r, &p, patience_s);
+		climb(&ladder, r, &p, patience);
 	}
 	for (size_t taken = 0; taken < DRAIN_MAX_BYTES && forward(r); taken += FRAME_MAX_BYTES) {
 		if (channel_full(c))

@@ -4,9 +4,6 @@
 #include "executor/plan.h"
 #include "os/file.h"
 
-/* The CLI closes its update on SIGINT, and waits for the resources that are being made. */
-#define PATIENCE_PULUMI_S 30
-#define PATIENCE_OTHER_S 5
 #define PULUMI_ENV_MAX_BYTES (1024 * 1024)
 /* `pulumi … --expect-no-changes` when there are some (cli-protocol §7, exit codes). */
 #define EXIT_CHANGES 7
@@ -75,12 +72,19 @@ static int exit_error(struct run *run, const char *what, struct process_status s
 	return err_set(e, ERR_BAD_REQUEST, "%s failed: %s", what, process_status_text(s, text, sizeof(text)));
 }
 
+/* The CLI closes its update on SIGINT, and waits for the resources that are being made. */
+static struct runner_patience patience(const struct run *run, bool pulumi)
+{
+	int64_t ms = run->plan->patience_ms;
+	return (struct runner_patience){ pulumi ? ms : plan_other_patience(ms), plan_kill_patience(ms) };
+}
+
 static int run_shell(struct run *run, const char *what, const char *command, struct err *e)
 {
 	const char *argv[] = { run->plan->shell, "-c", command, NULL };
 	struct process_status s;
 	channel_line(run->channel, "$ %s", command);
-	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, PATIENCE_OTHER_S, &s, e);
+	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, patience(run, false), &s, e);
 	if (r == -ERR_NOT_FOUND)
 		return err_set(e, ERR_NOT_FOUND, "the shell '%s' is not installed where this deployment runs",
 			       run->plan->shell);
@@ -179,7 +183,7 @@ static int run_pulumi(struct run *run, const struct operation_step *step, bool *
 		buf_addf(&echo, "%s%s", i ? " " : "$ ", argv[i]);
 	buf_addc(&echo, '\n');
 	channel_say(run->channel, buf_str(&echo));
-	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, PATIENCE_PULUMI_S, &s, e);
+	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, patience(run, true), &s, e);
 	if (r < 0)
 		return r;
 	*ret_changes = detect && !s.signalled && s.code == EXIT_CHANGES && !run->channel->cancelled;

@@ -94,6 +94,9 @@ void process_kill(struct process *p);
  * those that moved to other sessions, as long as their ancestors live or root is a child subreaper. Returns how many
  * were found. */
 int process_kill_descendants(pid_t root);
+/* SIGKILLs every process that works in `folder` (an absolute path) or below it, or has it in its environment, until none
+ * is left; not ourselves. It finds what has lost its parents. Returns how many were found. */
+int process_kill_in(const char *folder);
 /* Orphaned descendants become our children (PR_SET_CHILD_SUBREAPER). */
 int process_become_subreaper(struct err *e);
 /* "exit status 3", "killed by signal 9". */

@@ -47,7 +47,7 @@ struct config {
 	struct app_options times; /* executor_path is not an option */
 	/* dev, agent */
 	const char *isolation;
-	int64_t concurrency;
+	int64_t concurrency;	  /* 0: not said */
 	int64_t memory_limit_mib; /* 0: from the machine's memory */
 	int64_t cpu_limit_percent;
 	int64_t pids_limit;
@@ -56,6 +56,8 @@ struct config {
 	const char *tools;    /* NULL: where pulumi of PATH lies */
 	const char *executor; /* NULL: beside our own program */
 	int64_t grace_us;
+	int64_t patience_us;
+	int64_t log_buffer_mib;
 	/* agent */
 	bool allow_insecure_sources;
 	bool allow_process;

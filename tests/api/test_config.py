@@ -20,7 +20,7 @@ def config(folder, *arguments, env=None):
 def test_defaults(tmp_path):
     rows = config(tmp_path)
     assert rows["listen"][0] == "127.0.0.1:8420" and "default" in rows["listen"][1]
-    assert rows["data"][0].endswith("slipway-data") and rows["concurrency"][0] == "2"
+    assert rows["data"][0].endswith("slipway-data")
     assert rows["lease"][0] in ("5m", "5m0s") and rows["runner-timeout"][0] in ("10m", "10m0s")
 
 

@@ -83,7 +83,7 @@ static void defaults_of_the_issue(void **state)
 	assert_int_equal(READ(f, COMMAND_DEV, "--data", f->dir), 0);
 	assert_string_equal(f->config.listen.host, "127.0.0.1");
 	assert_int_equal(f->config.listen.port, 8420);
-	assert_int_equal(f->config.concurrency, 2);
+	assert_int_equal(f->config.concurrency, 0);
 	assert_int_equal(f->config.times.runner_timeout_us, 10 * US_PER_MINUTE);
 	assert_int_equal(f->config.times.claim_timeout_us, 15 * US_PER_S);
 	assert_int_equal(f->config.times.queue_expiry_us, 7 * US_PER_DAY);

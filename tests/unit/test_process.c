@@ -183,6 +183,40 @@ static void test_kill_descendants(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* What has lost its parents and its session is found by where it works, or by what it knows of the folder. */
+static void test_kill_in(void **state)
+{
+	char dir[] = "/tmp/process-XXXXXX", other[64], command[512];
+	assert_non_null(mkdtemp(dir));
+	snprintf(other, sizeof(other), "%s-other", dir); /* a name that only begins like it */
+	assert_int_equal(mkdir(other, 0700), 0);
+	snprintf(command, sizeof(command),
+		 "(cd %s && env -i setsid sleep 61 &) ; (X=/a:%s/b setsid sleep 62 &) ; "
+		 "(cd %s && Y=%s setsid sleep 63 & echo $!)",
+		 dir, dir, other, other);
+	const char *argv[] = { "sh", "-c", command, NULL };
+	struct process_config c = { .argv = argv, .stdin_fd = -1 };
+	struct process_status s;
+	struct err e = { 0 };
+	_cleanup_buf_ struct buf out;
+	int64_t spared;
+	buf_init(&out, 100);
+	assert_int_equal(process_run(&c, 20000, &out, &s, &e), 0);
+	assert_true(str_to_int64(str_trim(buf_str(&out)), &spared));
+	/* They may still be shells that have not come so far. */
+	int found = 0;
+	for (int tries = 0; found < 2 && tries < 1000; tries++) {
+		usleep(10000);
+		found += process_kill_in(dir);
+	}
+	assert_true(found >= 2);
+	assert_int_equal(process_kill_in(dir), 0);
+	assert_int_equal(kill((pid_t)spared, 0), 0);
+	assert_int_equal(process_kill_in(other), 1);
+	assert_int_equal(rmdir(other), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void *spawn_many(void *arg)
 {
 	for (int i = 0; i < 50; i++) {
@@ -303,12 +337,19 @@ static void test_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_output_and_status), cmocka_unit_test(test_missing_program),
-		cmocka_unit_test(test_descriptors),	  cmocka_unit_test(test_environment_and_path),
-		cmocka_unit_test(test_signals_are_fresh), cmocka_unit_test(test_timeout_kills),
-		cmocka_unit_test(test_output_is_bounded), cmocka_unit_test(test_kill_descendants),
-		cmocka_unit_test(test_from_many_threads), cmocka_unit_test(test_drop_and_mounts),
-		cmocka_unit_test(test_remove_tree),	  cmocka_unit_test(test_files),
+		cmocka_unit_test(test_output_and_status),
+		cmocka_unit_test(test_missing_program),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_environment_and_path),
+		cmocka_unit_test(test_signals_are_fresh),
+		cmocka_unit_test(test_timeout_kills),
+		cmocka_unit_test(test_output_is_bounded),
+		cmocka_unit_test(test_kill_descendants),
+		cmocka_unit_test(test_from_many_threads),
+		cmocka_unit_test(test_drop_and_mounts),
+		cmocka_unit_test(test_kill_in),
+		cmocka_unit_test(test_remove_tree),
+		cmocka_unit_test(test_files),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ static struct buf text;	 /* the lines of step 1, one after the other */
 static int64_t next_line;
 static int answers_lost; /* so many requests are done, but answered with 503 */
 static int away;	 /* so many are not even done */
+static int refusals;
 static bool lease_lost;
 static bool refuse_log;
 
@@ -26,6 +27,7 @@ static int before(struct err *err)
 		return err_set(err, ERR_CONFLICT, "lease lost");
 	if (away > 0) {
 		away--;
+		refusals++;
 		return err_set(err, ERR_UNAVAILABLE, "away");
 	}
 	return 0;
@@ -96,6 +98,9 @@ static struct http_server *server;
 static char url[64];
 static const struct api_claim claim = { .deployment = "0123-abcd", .token = "token", .attempt = 1 };
 static int wake_fd;
+static struct contact contact;
+static const char *backlog_dir = "/tmp";
+static int64_t backlog_max_bytes;
 static bool hurry;
 
 static bool in_hurry(void *arg)
@@ -136,7 +141,16 @@ static struct upload *start(void)
 	answers_lost = away = 0;
 	lease_lost = refuse_log = hurry = false;
 	wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	assert_int_equal(upload_start(url, &claim, wake_fd, in_hurry, &hurry, &u, &e), 0);
+	contact = (struct contact){ .asked_us = clock_mono_us(), .heard_us = clock_mono_us(), .lease_us = US_PER_HOUR };
+	struct upload_config c = { .server_url = url,
+				   .claim = &claim,
+				   .contact = &contact,
+				   .backlog_dir = backlog_dir,
+				   .backlog_max_bytes = backlog_max_bytes,
+				   .wake_fd = wake_fd,
+				   .hurry = in_hurry,
+				   .hurry_arg = &hurry };
+	assert_int_equal(upload_start(&c, &u, &e), 0);
 	return u;
 }
 
@@ -243,6 +257,112 @@ static void back_pressure(void **state)
 	stop(u);
 }
 
+/* Until the other side has noticed that the server is away. */
+static void wait_refused(void)
+{
+	int64_t until = clock_mono_us() + 30 * US_PER_S;
+	pthread_mutex_lock(&lock);
+	int goal = refusals + 2; /* the second one says that the first was heard */
+	bool more = true;
+	while (more && clock_mono_us() < until) {
+		pthread_mutex_unlock(&lock);
+		usleep(1000);
+		pthread_mutex_lock(&lock);
+		more = refusals < goal;
+	}
+	pthread_mutex_unlock(&lock);
+	assert_false(more);
+}
+
+/* A server that is away: what the memory does not hold goes to a file up to its bound, and arrives whole and in order. */
+static void to_the_disk(void **state)
+{
+	static const int64_t bounds[] = { 0, 1 << 20, 5 << 20, 9 << 20 };
+	char line[4096];
+	int before = -1;
+	for (size_t b = 0; b < ARRAY_SIZE(bounds); b++) {
+		backlog_max_bytes = bounds[b];
+		struct upload *u = start();
+		pthread_mutex_lock(&lock);
+		away = 1 << 30;
+		pthread_mutex_unlock(&lock);
+		int n = 0;
+		memset(line, 'x', sizeof(line));
+		line[sizeof(line) - 1] = '\n';
+		/* Three times: full, half way caught up, full again; so that the file's end meets its beginning. */
+		for (int round = 0; round < 3; round++) {
+			int digits = snprintf(line, sizeof(line), "%d", n++);
+			line[digits] = ' ';
+			upload_line(u, 1, (struct str){ line, sizeof(line) });
+			wait_refused();
+			do {
+				for (int i = 0; i < 64 && !upload_full(u); i++) {
+					digits = snprintf(line, sizeof(line), "%d", n++);
+					line[digits] = ' ';
+					upload_line(u, 1, (struct str){ line, sizeof(line) });
+				}
+			} while (!upload_full(u));
+			if (round == 0) {
+				usleep(500000);
+				assert_true(upload_full(u));
+				assert_true(n > before);
+				before = n;
+			}
+			pthread_mutex_lock(&lock);
+			away = 0;
+			int64_t goal = next_line + (n - next_line) / 2;
+			pthread_mutex_unlock(&lock);
+			int64_t until = clock_mono_us() + 30 * US_PER_S;
+			for (int64_t seen = 0; seen < goal && clock_mono_us() < until;) {
+				usleep(1000);
+				pthread_mutex_lock(&lock);
+				seen = next_line;
+				away = seen < goal ? 0 : 1 << 30;
+				pthread_mutex_unlock(&lock);
+			}
+		}
+		pthread_mutex_lock(&lock);
+		away = 0;
+		pthread_mutex_unlock(&lock);
+		assert_true(upload_finish(u, 60000));
+		assert_int_equal(next_line, n);
+		assert_int_equal(text.len, (size_t)n * sizeof(line));
+		for (int i = 0; i < n; i++)
+			assert_int_equal(strtol(text.data + (size_t)i * sizeof(line), NULL, 10), i);
+		stop(u);
+	}
+	backlog_max_bytes = 0;
+}
+
+/* A folder that is not there: as if the bound were 0, and nothing is lost. */
+static void no_disk(void **state)
+{
+	backlog_dir = "/nonexistent";
+	backlog_max_bytes = 1 << 30;
+	back_pressure(state);
+	backlog_dir = "/tmp";
+	backlog_max_bytes = 0;
+}
+
+/* Not heard of for as long as the lease lasts: it is over, whatever the patience. */
+static void lease_is_over(void **state)
+{
+	struct upload *u = start();
+	pthread_mutex_lock(&lock);
+	away = 1 << 30;
+	pthread_mutex_unlock(&lock);
+	assert_false(contact_is_over(&contact));
+	contact.lease_us = 400 * US_PER_MS;
+	add_lines(u, 10);
+	int64_t until = clock_mono_us() + 10 * US_PER_S;
+	while (upload_state(u, NULL) == UPLOAD_GOING && clock_mono_us() < until)
+		usleep(5000);
+	assert_int_equal(upload_state(u, NULL), UPLOAD_LOST);
+	assert_false(upload_begun(u));
+	assert_false(upload_finish(u, -1));
+	stop(u);
+}
+
 static void lease_is_lost(void **state)
 {
 	struct upload *u = start();
@@ -299,7 +419,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_order),	  cmocka_unit_test(soon),	   cmocka_unit_test(lost_answers),
 		cmocka_unit_test(back_pressure),  cmocka_unit_test(lease_is_lost), cmocka_unit_test(log_is_refused),
-		cmocka_unit_test(end_while_away),
+		cmocka_unit_test(end_while_away), cmocka_unit_test(to_the_disk),   cmocka_unit_test(no_disk),
+		cmocka_unit_test(lease_is_over),
 	};
 	return cmocka_run_group_tests(tests, begin, end);
 }
