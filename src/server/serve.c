@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "blob/blob.h"
+#include "console/live.h"
 #include "crypto/crypto.h"
 #include "db/db.h"
 #include "http/http.h"
@@ -267,6 +268,13 @@ static int start_http(struct server *s, const struct config *config, struct err 
 	return http_server_start(&http, &s->app.http, e);
 }
 
+/* Behind the commit of each event: who looks at a page hears of it, and the log has a line. */
+static int on_event(const struct outbox_event *event, void *app, struct err *e)
+{
+	live_changed(app);
+	return activity_log(event, NULL, e);
+}
+
 static int start(struct server *s, const struct config *config, struct err *e)
 {
 	s->app.options = config->times;
@@ -284,7 +292,7 @@ static int start(struct server *s, const struct config *config, struct err *e)
 		rc = storage_new(&s->app, &s->storage, e);
 	if (rc < 0)
 		return rc;
-	outbox_set_consumer("activity", activity_log, NULL);
+	outbox_set_consumer("activity", on_event, &s->app);
 	outbox_set_notify(poke_outbox, s);
 	deploy_init();
 	rc = start_http(s, config, e);

@@ -14,6 +14,8 @@ ROLE = {"stranger": None, "none": "member", "read": "member", "deploy": "member"
 LEVEL = {"stranger": None, "none": None, "read": "read", "deploy": "deploy", "write": "write", "admin": "admin", "boss": "admin",
          "machine": None, "machine admin": "admin", "root": None, "session": "read", "run": "own", "run of deploy": "own"}
 RUNS = ("run", "run of deploy")
+# Who is let in would get a stream without an end: asked for something that is none, so that there is an answer.
+ENDLESS = {"/api/console/events": "?after=none"}
 USERS = ("stranger", "none", "read", "deploy", "write", "admin", "boss", "root", "session")
 # Whose levels hold it.
 HOLDS = {
@@ -87,7 +89,10 @@ class Walk:
         _, _, self.clients["run of deploy"] = org.claim()
         org.boss.post("/api/stacks/acme/shop/other/import", org.boss.get(org.stack + "/export"))
         self.update, self.clients["lease"] = org.update(org.boss)
-        answer = self.http.post(org.server.url + "/api/console/session", json={"accessToken": org.read.token})
+        self.sign_in()
+
+    def sign_in(self):
+        answer = self.http.post(self.org.server.url + "/api/console/session", json={"accessToken": self.org.read.token})
         self.cookie, self.csrf = answer.headers["Set-Cookie"].split(";")[0], answer.json()["csrfToken"]
         self.http.cookies.clear()
 
@@ -98,7 +103,7 @@ class Walk:
                  "deploymentId": self.deployment if own else "0199d2a0-0000-7000-8000-000000000000",
                  "updateID": self.update.rsplit("/")[-1] if auth == "lease" else "0199d2a0-0000-7000-8000-000000000001"}
         # What the other names name is not there: nothing is changed by those who may.
-        return re.sub(r"\{(\w+)\}", lambda m: names.get(m.group(1), "no-such-" + m.group(1).lower()), pattern)
+        return re.sub(r"\{(\w+)\}", lambda m: names.get(m.group(1), "no-such-" + m.group(1).lower()), pattern) + ENDLESS.get(pattern, "")
 
     def ask(self, method, pattern, auth, caller):
         headers = {"Content-Type": "application/json"}
@@ -130,6 +135,8 @@ def test_every_route_and_everybody(own):
         for caller in [*walk.clients, "session"]:
             wanted = expected(method, pattern, auth, permission, caller)
             path, answer = walk.ask(method, pattern, auth, caller)
+            if caller == "session" and (method, pattern) == ("DELETE", "/api/console/session"):
+                walk.sign_in()  # it has ended itself
             seen.add((permission, wanted))
             if not judge(wanted, answer, hidden_words(path)):
                 bad.append(f"{caller}: {method} {path} ({auth}, {permission}): {answer.status_code}, not {wanted or 'let in'}: {answer.text[:150]}")

@@ -11,6 +11,7 @@ from helpers import where
 
 # Streams that only end with their client, and what would end the server's own life or write where a test may not.
 LEFT_OUT = {
+    "console_live": "ends when its client goes",
     "deploy_log_stream": "ends when its client goes", "deploy_log_stream_2": "ends when its client goes",
     "site_backup": "writes a file where the request says", "site_key_rotate": "tests/api/test_keys.py",
     "site_verify": "reads everything, each time",
