@@ -154,17 +154,33 @@ static int probe(struct agent *agent, struct err *e)
 	return r == 1 ? 0 : r < 0 ? r : -ERR_TIMEOUT;
 }
 
+/* The tools first; then of the agent's own PATH what the sandbox shows, so that a Go in /usr/local/go is found there too. */
+static const char *sandbox_path(const struct agent *agent, struct arena *a)
+{
+	static const char *const shown[] = { "/usr/", "/opt/" };
+	const char *path = INSIDE_TOOLS;
+	for (struct str rest = str_of(agent->path); rest.p;) {
+		struct str one = str_cut(rest, ':', &rest);
+		bool known = str_is(one, "/usr/local/sbin") || str_is(one, "/usr/local/bin") ||
+			     str_is(one, "/usr/sbin") || str_is(one, "/usr/bin");
+		for (size_t i = 0; i < ARRAY_SIZE(shown) && !known; i++) {
+			if (str_starts_with(one, shown[i]))
+				path = arena_printf(a, "%s:%.*s", path, STR_ARG(one));
+		}
+	}
+	return arena_printf(a, "%s:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", path);
+}
+
 static int places(struct job *j, struct isolate_places *ret, struct err *e)
 {
-	(void)e;
 	const char *asked = j->order.executor_root;
 	*ret = (struct isolate_places){
 		.root = asked && asked[0] == '/' ? asked : "/",
 		.tree = INSIDE_TREE,
 		.home = SANDBOX_HOME,
-		.path = INSIDE_TOOLS ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		.path = sandbox_path(j->agent, &j->arena),
 	};
-	return 0;
+	return ret->path ? 0 : err_nomem(e);
 }
 
 const struct isolation isolation_bubblewrap = {

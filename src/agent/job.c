@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/isolate.h"
@@ -213,6 +214,18 @@ static int get_source(struct job *j, struct err *e)
 	return source_fetch(&c, &j->arena, &j->repo_dir, e);
 }
 
+/* Agent and executor come together, so there is nothing to fetch; the step has its place in the order (features §2.1), and
+ * says which program runs the others. */
+static int get_executor(struct job *j, struct err *e)
+{
+	struct stat st;
+	if (stat(j->agent->executor, &st) != 0)
+		return err_errno(e, "the program slipway-executor is not there any more (%s)", j->agent->executor);
+	job_line(j, "slipway-executor " SLIPWAY_VERSION " comes with this runner (%lld KiB): nothing to download",
+		 (long long)st.st_size / 1024);
+	return 0;
+}
+
 static int step(struct job *j, const char *name, int (*fn)(struct job *j, struct err *e), struct err *e)
 {
 	job_step_begin(j, name);
@@ -243,6 +256,8 @@ static int run_steps(struct job *j, const struct buf *unmasked, struct err *e)
 	if (r < 0)
 		job_line(j, "Error: %s", e->message);
 	job_step_end(j, r == 0);
+	if (r == 0)
+		r = step(j, "Download deployment executor", get_executor, e);
 	if (r == 0 && j->order.has_source)
 		r = step(j, "Get source", get_source, e);
 	if (r == 0)

@@ -1,167 +1,113 @@
-#include "base/json.h"
-#include "executor/executor.h"
+#include "executor/dependencies.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
 #include "os/file.h"
 
-#define PACKAGE_JSON_MAX_BYTES (4 * 1024 * 1024)
-
-static bool has(const char *folder, const char *name, struct arena *a)
+bool dependencies_has(const char *folder, const char *name, struct arena *a)
 {
+	struct stat st;
 	const char *path = arena_printf(a, "%s/%s", folder, name);
-	return path && file_exists(path);
+	return path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-struct node_manager {
-	const char *name;
-	const char *locks[3]; /* any of them selects it */
-	const char *locked;   /* with a lock file */
-	const char *loose;    /* without */
-};
-
-/* In the order of preference when several lock files lie there. */
-static const struct node_manager node_managers[] = {
-	{ "npm",
-	  { "package-lock.json", "npm-shrinkwrap.json" },
-	  "npm ci --no-audit --no-fund",
-	  "npm install --no-audit --no-fund" },
-	{ "yarn", { "yarn.lock" }, "yarn install --frozen-lockfile", "yarn install" },
-	{ "pnpm", { "pnpm-lock.yaml" }, "pnpm install --frozen-lockfile", "pnpm install" },
-	{ "bun", { "bun.lock", "bun.lockb" }, "bun install --frozen-lockfile", "bun install" },
-};
-
-static const struct node_manager *manager_named(struct str name)
+const char *dependencies_parent(const struct place *at, const char *dir, struct arena *a)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(node_managers); i++) {
-		if (str_is(name, node_managers[i].name))
-			return &node_managers[i];
-	}
-	return NULL;
-}
-
-static bool is_locked(const struct node_manager *m, const char *folder, struct arena *a)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(m->locks) && m->locks[i]; i++) {
-		if (has(folder, m->locks[i], a))
-			return true;
-	}
-	return false;
-}
-
-static const struct node_manager *manager_locked(const char *folder, struct arena *a)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(node_managers); i++) {
-		if (is_locked(&node_managers[i], folder, a))
-			return &node_managers[i];
-	}
-	return NULL;
-}
-
-/* The field packageManager of package.json: "pnpm@9.1.0". */
-static const struct node_manager *manager_of_package(const char *folder, struct arena *a)
-{
-	struct str text, version;
-	struct json root;
-	if (file_read_regular(a, arena_printf(a, "%s/package.json", folder), PACKAGE_JSON_MAX_BYTES, &text, NULL) < 0 ||
-	    json_check(text, &root, NULL) < 0)
+	size_t top = strlen(at->tree);
+	const char *slash = strrchr(dir, '/');
+	if (strncmp(dir, at->tree, top) != 0 || dir[top] != '/' || !slash || (size_t)(slash - dir) < top)
 		return NULL;
-	const char *field = json_cstr(json_get(root, "packageManager"), a);
-	return field ? manager_named(str_cut(str_of(field), '@', &version)) : NULL;
+	return arena_strndup(a, dir, (size_t)(slash - dir));
 }
 
-static int plan_node(const char *dir, const struct project *p, struct arena *a, struct dependency_plan *ret,
-		     struct err *e)
+/* Any file whose name ends so ("….csproj"). */
+static bool has_ending(const char *folder, const char *ending)
 {
-	const struct node_manager *m = NULL;
-	if (!has(dir, "package.json", a)) {
-		ret->said = "There is no package.json: nothing to install.";
-		return 0;
+	bool found = false;
+	DIR *d = opendir(folder);
+	for (struct dirent *n; d && !found && (n = readdir(d)) != NULL;)
+		found = str_ends_with(str_of(n->d_name), ending);
+	if (d)
+		closedir(d);
+	return found;
+}
+
+static void plan_go(const struct place *at, struct arena *a, struct dependency_plan *ret)
+{
+	const char *dir = at->work_dir;
+	while (dir && !dependencies_has(dir, "go.mod", a))
+		dir = dependencies_parent(at, dir, a);
+	if (!dir) {
+		ret->said = "There is no go.mod: nothing to install.";
+		return;
 	}
-	if (p->package_manager) {
-		m = manager_named(str_of(p->package_manager));
-		if (!m)
-			return err_set(e, ERR_BAD_REQUEST,
-				       "Pulumi.yaml asks for the package manager '%s'; known are npm, yarn, pnpm, bun",
-				       p->package_manager);
+	ret->said = "Go project: downloading its modules.";
+	ret->tool = "go";
+	ret->commands[0] = "go mod download";
+}
+
+static void plan_dotnet(const struct place *at, struct dependency_plan *ret)
+{
+	if (!has_ending(at->work_dir, "proj") && !has_ending(at->work_dir, ".sln")) {
+		ret->said = "There is no project file of .NET: nothing to install.";
+		return;
 	}
-	if (!m)
-		m = manager_of_package(dir, a);
-	if (!m)
-		m = manager_locked(dir, a);
-	if (!m)
-		m = &node_managers[0];
-	bool locked = is_locked(m, dir, a);
-	ret->said =
-		arena_printf(a, "Node.js project: installing with %s%s.", m->name, locked ? " from its lock file" : "");
-	ret->tool = m->name;
-	ret->commands[0] = locked ? m->locked : m->loose;
-	return 0;
+	ret->said = ".NET project: restoring its packages.";
+	ret->tool = "dotnet";
+	ret->commands[0] = "dotnet restore";
 }
 
-/* The name stands in a shell command. */
-static bool is_plain_path(const char *s)
+/* What the language host runs as well, so that its own run finds everything there. A wrapper script of the project comes
+ * before a program of the machine. */
+static void plan_java(const struct place *at, struct arena *a, struct dependency_plan *ret)
 {
-	return *s && *s != '-' &&
-	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-") == strlen(s);
-}
-
-static int plan_pip(const char *dir, const struct project *p, struct arena *a, struct dependency_plan *ret,
-		    struct err *e)
-{
-	const char *venv = p->virtualenv && *p->virtualenv ? p->virtualenv : "venv";
-	const char *what = has(dir, "requirements.txt", a) ? "-r requirements.txt"
-			   : has(dir, "pyproject.toml", a) ? "."
-							   : NULL;
-	if (!what && !p->virtualenv) {
-		ret->said = "There is no requirements.txt and no pyproject.toml: nothing to install.";
-		return 0;
+	const char *dir = at->work_dir;
+	bool maven = dependencies_has(dir, "pom.xml", a);
+	bool gradle = dependencies_has(dir, "build.gradle", a) || dependencies_has(dir, "build.gradle.kts", a) ||
+		      dependencies_has(dir, "settings.gradle", a) || dependencies_has(dir, "settings.gradle.kts", a);
+	if (!maven && !gradle) {
+		ret->said = "There is no pom.xml and no build.gradle: nothing to install.";
+		return;
 	}
-	if (!is_plain_path(venv))
-		return err_set(e, ERR_BAD_REQUEST, "Pulumi.yaml: the virtualenv '%s' is not a plain folder name", venv);
-	ret->said = arena_printf(a, "Python project: installing with pip into %s.", venv);
-	ret->tool = "python3";
-	ret->commands[0] = arena_printf(a, "python3 -m venv %s", venv);
-	if (what)
-		ret->commands[1] =
-			arena_printf(a, "%s/bin/python -m pip install --disable-pip-version-check %s", venv, what);
-	/* Without the option the language host takes the first python3 on PATH: that must be this one. */
-	ret->activate = venv;
-	return 0;
+	const char *name = maven ? "mvn" : "gradle", *script = maven ? "mvnw" : "gradlew";
+	bool own = dependencies_has(dir, script, a);
+	ret->said = arena_printf(a, "Java project: installing with %s.", own ? script : maven ? "Maven" : "Gradle");
+	ret->tool = own ? "java" : name;
+	ret->commands[0] = arena_printf(a, "%s%s %s", own ? "sh ./" : "", own ? script : name,
+					maven ? "--batch-mode --no-transfer-progress compile"
+					      : "--console=plain classes");
 }
 
-static int plan_python(const char *dir, const struct project *p, struct arena *a, struct dependency_plan *ret,
-		       struct err *e)
+int dependencies_plan(const char *tree, const char *work_dir, const struct project *project, struct arena *a,
+		      struct dependency_plan *ret, struct err *e)
 {
-	bool uv = p->toolchain ? streq(p->toolchain, "uv") : has(dir, "uv.lock", a);
-	bool poetry = p->toolchain ? streq(p->toolchain, "poetry") : has(dir, "poetry.lock", a);
-	if (!uv && !poetry)
-		return plan_pip(dir, p, a, ret, e);
-	ret->tool = uv ? "uv" : "poetry";
-	ret->said = arena_printf(a, "Python project: installing with %s.", ret->tool);
-	/* Into the project's folder, so that it is known where the interpreter is. */
-	ret->commands[0] =
-		uv ? "uv sync" : "POETRY_VIRTUALENVS_IN_PROJECT=true poetry install --no-interaction --no-root";
-	ret->activate = p->toolchain ? NULL : ".venv";
-	return 0;
-}
-
-int dependencies_plan(const char *work_dir, const struct project *project, struct arena *a, struct dependency_plan *ret,
-		      struct err *e)
-{
-	struct dependency_plan plan = { 0 };
+	const struct place at = { tree, work_dir };
+	struct dependency_plan plan = { .dir = work_dir };
+	const char *runtime = project->runtime;
 	int r = 0;
 	if (!project->found)
 		plan.said = "There is no Pulumi.yaml in this folder: nothing to install.";
-	else if (!project->runtime)
+	else if (!runtime || !*runtime)
 		plan.said = "Pulumi.yaml names no runtime: nothing to install.";
-	else if (streq(project->runtime, "nodejs") || streq(project->runtime, "bun"))
-		r = plan_node(work_dir, project, a, &plan, e);
-	else if (streq(project->runtime, "python"))
-		r = plan_python(work_dir, project, a, &plan, e);
-	else if (streq(project->runtime, "yaml"))
+	else if (streq(runtime, "nodejs") || streq(runtime, "bun"))
+		r = dependencies_node(&at, project, a, &plan, e);
+	else if (streq(runtime, "python"))
+		r = dependencies_python(&at, project, a, &plan, e);
+	else if (streq(runtime, "yaml"))
 		plan.said = "A YAML program has nothing to install.";
+	else if (project->binary && *project->binary)
+		plan.said = "Pulumi.yaml names a built program: nothing to install.";
+	else if (streq(runtime, "go"))
+		plan_go(&at, a, &plan);
+	else if (streq(runtime, "dotnet"))
+		plan_dotnet(&at, &plan);
+	else if (streq(runtime, "java"))
+		plan_java(&at, a, &plan);
 	else
 		plan.said = arena_printf(
-			a, "Runtime %s: nothing is installed ahead, its own tool does so when the program is built.",
-			project->runtime);
+			a, "Runtime %.100s: nothing is installed ahead, its own tool does so when the program is built.",
+			runtime);
 	if (r < 0)
 		return r;
 	if (arena_failed(a))

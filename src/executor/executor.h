@@ -60,6 +60,7 @@ struct project {
 	const char *virtualenv;	     /* python: runtime.options.virtualenv, or NULL */
 	const char *toolchain;	     /* python: runtime.options.toolchain, or NULL */
 	const char *package_manager; /* nodejs: runtime.options.packagemanager, or NULL */
+	const char *binary;	     /* go, dotnet, java: runtime.options.binary, or NULL */
 };
 
 /* Reads Pulumi.yaml (or .yml) of the folder. ERR_BAD_REQUEST: it is no YAML. */
@@ -69,14 +70,15 @@ int project_parse(struct str yaml, struct arena *a, struct project *ret, struct 
 /* --- dependencies.c --- */
 struct dependency_plan {
 	const char *said;	 /* a line for the log, or NULL */
-	const char *commands[4]; /* for the shell, run in order; NULL ends */
+	const char *dir;	 /* where the commands run */
+	const char *commands[4]; /* for `sh`, run in order; NULL ends */
 	const char *tool;	 /* the program that the commands need; NULL: none */
 	const char *activate;	 /* folder of a Python environment that later steps run in, or NULL */
 };
 
-/* Decides by the project and the files that are there. */
-int dependencies_plan(const char *work_dir, const struct project *project, struct arena *a, struct dependency_plan *ret,
-		      struct err *e);
+/* Decides by the project and the files that are there; looks for lock files no further up than `tree`. */
+int dependencies_plan(const char *tree, const char *work_dir, const struct project *project, struct arena *a,
+		      struct dependency_plan *ret, struct err *e);
 
 /* --- frame_out.c: frames out, control in --- */
 struct channel {

@@ -58,6 +58,8 @@ static void take_scalar(struct walk *w, struct arena *a, const yaml_event_t *ev,
 		p->toolchain = scalar(a, ev);
 	else if (path_is(w, "runtime", "options", "packagemanager"))
 		p->package_manager = scalar(a, ev);
+	else if (path_is(w, "runtime", "options", "binary"))
+		p->binary = scalar(a, ev);
 }
 
 /* A node has ended (scalar, alias, or a whole container): in a mapping, key and value take turns. */

@@ -79,15 +79,18 @@ static struct runner_patience patience(const struct run *run, bool pulumi)
 	return (struct runner_patience){ pulumi ? ms : plan_other_patience(ms), plan_kill_patience(ms) };
 }
 
-static int run_shell(struct run *run, const char *what, const char *command, struct err *e)
+static int run_shell(struct run *run, const char *what, const char *shell, const char *dir, const char *command,
+		     struct err *e)
 {
-	const char *argv[] = { run->plan->shell, "-c", command, NULL };
+	const char *argv[] = { shell, "-c", command, NULL };
 	struct process_status s;
 	channel_line(run->channel, "$ %s", command);
-	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, patience(run, false), &s, e);
+	/* What ran before may have taken the folder away; the system's words for that name the shell. */
+	if (!file_is_dir(dir))
+		return err_set(e, ERR_NOT_FOUND, "the folder %s is not there any more", dir);
+	int r = runner_run(run->runner, argv, dir, run->plan->env, patience(run, false), &s, e);
 	if (r == -ERR_NOT_FOUND)
-		return err_set(e, ERR_NOT_FOUND, "the shell '%s' is not installed where this deployment runs",
-			       run->plan->shell);
+		return err_set(e, ERR_NOT_FOUND, "the shell '%s' is not installed where this deployment runs", shell);
 	return r < 0 ? r : exit_error(run, what, s, e);
 }
 
@@ -120,7 +123,7 @@ static int pre_run(struct run *run, struct err *e)
 			continue;
 		}
 		begin(run, name);
-		int r = run_shell(run, name, run->plan->pre_run[i], e);
+		int r = run_shell(run, name, run->plan->shell, run->plan->work_dir, run->plan->pre_run[i], e);
 		if (r == 0)
 			r = load_pulumi_env(run, e);
 		end(run, r, e);
@@ -145,7 +148,7 @@ static int install(struct run *run, struct err *e)
 	struct dependency_plan plan;
 	int r = project_load(run->plan->work_dir, run->a, &project, e);
 	if (r == 0)
-		r = dependencies_plan(run->plan->work_dir, &project, run->a, &plan, e);
+		r = dependencies_plan(run->plan->tree, run->plan->work_dir, &project, run->a, &plan, e);
 	if (r < 0)
 		return r;
 	if (plan.said)
@@ -156,7 +159,7 @@ static int install(struct run *run, struct err *e)
 			       "or set skipInstallDependencies and bring it with a pre-run command",
 			       plan.tool);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(plan.commands) && plan.commands[i]; i++)
-		r = run_shell(run, "Download dependencies", plan.commands[i], e);
+		r = run_shell(run, "Download dependencies", "sh", plan.dir, plan.commands[i], e);
 	if (r == 0 && plan.activate && !activate(run, plan.activate))
 		r = err_nomem(e);
 	return r;
@@ -183,6 +186,8 @@ static int run_pulumi(struct run *run, const struct operation_step *step, bool *
 		buf_addf(&echo, "%s%s", i ? " " : "$ ", argv[i]);
 	buf_addc(&echo, '\n');
 	channel_say(run->channel, buf_str(&echo));
+	if (!file_is_dir(run->plan->work_dir))
+		return err_set(e, ERR_NOT_FOUND, "the folder %s is not there any more", run->plan->work_dir);
 	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, patience(run, true), &s, e);
 	if (r < 0)
 		return r;

@@ -67,6 +67,29 @@ int file_read_regular(struct arena *a, const char *path, size_t max_bytes, struc
 	return read_all(a, fd, path, max_bytes, ret, e);
 }
 
+int file_read_head(const char *path, char *to, size_t size, size_t *ret_n)
+{
+	struct stat st;
+	_cleanup_close_ int fd = -1;
+	int r = open_to_read(path, O_NONBLOCK | O_NOCTTY, &fd, NULL);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return -ERR_BAD_REQUEST;
+	for (size_t n = 0;;) {
+		ssize_t got = n < size ? read(fd, to + n, size - n) : 0;
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -ERR_IO;
+		n += (size_t)got;
+		if (got == 0) {
+			*ret_n = n;
+			return 0;
+		}
+	}
+}
+
 int file_write_all(int fd, struct str bytes, struct err *e)
 {
 	while (bytes.n) {

@@ -13,6 +13,8 @@
 int file_read(struct arena *a, const char *path, size_t max_bytes, struct str *ret, struct err *e);
 /* Likewise, for a path that a stranger made: ERR_BAD_REQUEST for what is not a regular file. A pipe is not waited for. */
 int file_read_regular(struct arena *a, const char *path, size_t max_bytes, struct str *ret, struct err *e);
+/* The beginning of a regular file: at most `size` bytes; *ret_n says how many came. Negative without one. */
+int file_read_head(const char *path, char *to, size_t size, size_t *ret_n);
 /* Writes to a temporary name beside it, fsyncs, renames, fsyncs the folder. */
 int file_write_atomic(const char *path, struct str bytes, mode_t mode, struct err *e);
 /* A new file (ERR_CONFLICT if it exists), no fsync: for what does not outlive the process. */

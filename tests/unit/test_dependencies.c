@@ -73,7 +73,7 @@ static void expect(struct project p, const char *tool, const char *first, const 
 	struct err e = { 0 };
 	arena_init(&a, 0);
 	p.found = true;
-	assert_int_equal(dependencies_plan(folder, &p, &a, &d, &e), 0);
+	assert_int_equal(dependencies_plan(folder, folder, &p, &a, &d, &e), 0);
 	const char *const pairs[][2] = {
 		{ d.tool, tool }, { d.commands[0], first }, { d.commands[1], second }, { d.activate, activate }
 	};
@@ -122,6 +122,7 @@ static void python(void **state)
 	expect(p, "poetry", "POETRY_VIRTUALENVS_IN_PROJECT=true poetry install --no-interaction --no-root", NULL,
 	       ".venv");
 	put("uv.lock", "");
+	put("pyproject.toml", "");
 	expect(p, "uv", "uv sync", NULL, ".venv");
 	p.toolchain = "uv"; /* then the language host knows where to look */
 	expect(p, "uv", "uv sync", NULL, NULL);
@@ -132,9 +133,106 @@ static void python(void **state)
 
 static void others(void **state)
 {
+	struct project go = { .runtime = "go" }, net = { .runtime = "dotnet" }, java = { .runtime = "java" };
 	expect((struct project){ .runtime = "yaml" }, NULL, NULL, NULL, NULL);
-	expect((struct project){ .runtime = "go" }, NULL, NULL, NULL, NULL);
 	expect((struct project){ .runtime = NULL }, NULL, NULL, NULL, NULL);
+	expect((struct project){ .runtime = "" }, NULL, NULL, NULL, NULL);
+	expect((struct project){ .runtime = "cobol" }, NULL, NULL, NULL, NULL);
+	expect(go, NULL, NULL, NULL, NULL);
+	put("go.mod", "module x\n");
+	expect(go, "go", "go mod download", NULL, NULL);
+	go.binary = "bin/program";
+	expect(go, NULL, NULL, NULL, NULL);
+	expect(net, NULL, NULL, NULL, NULL);
+	put("Infra.fsproj", "<Project/>");
+	expect(net, "dotnet", "dotnet restore", NULL, NULL);
+	expect(java, NULL, NULL, NULL, NULL);
+	put("build.gradle.kts", "");
+	expect(java, "gradle", "gradle --console=plain classes", NULL, NULL);
+	put("gradlew", "");
+	expect(java, "java", "sh ./gradlew --console=plain classes", NULL, NULL);
+	put("pom.xml", "");
+	expect(java, "mvn", "mvn --batch-mode --no-transfer-progress compile", NULL, NULL);
+	put("mvnw", "");
+	expect(java, "java", "sh ./mvnw --batch-mode --no-transfer-progress compile", NULL, NULL);
+}
+
+static void modern_yarn(void **state)
+{
+	put("package.json", "{}");
+	put("yarn.lock", "# comment\n\n__metadata:\n  version: 6\n");
+	expect((struct project){ .runtime = "nodejs" }, "yarn", "yarn install --immutable", NULL, NULL);
+}
+
+static void uv_without_a_project(void **state)
+{
+	struct project p = { .runtime = "python", .toolchain = "uv" };
+	expect(p, NULL, NULL, NULL, NULL);
+	put("requirements.txt", "");
+	expect(p, "uv", "uv venv --allow-existing .venv", "uv pip install --python .venv -r requirements.txt", NULL);
+	p.virtualenv = "env";
+	expect(p, "uv", "uv venv --allow-existing env", "uv pip install --python env -r requirements.txt", NULL);
+	put("pyproject.toml", "");
+	expect(p, "uv", "UV_PROJECT_ENVIRONMENT=env uv sync", NULL, NULL);
+}
+
+/* The project in a folder of the tree; where its packages come from. */
+static void expect_below(const char *name, const char *command, const char *dir)
+{
+	_cleanup_arena_ struct arena a;
+	struct dependency_plan d;
+	struct project p = { .found = true, .runtime = "nodejs" };
+	struct err e = { 0 };
+	arena_init(&a, 0);
+	const char *work_dir = arena_printf(&a, "%s/%s", folder, name);
+	assert_int_equal(dependencies_plan(folder, work_dir, &p, &a, &d, &e), 0);
+	assert_string_equal(d.commands[0], command);
+	assert_string_equal(d.dir, dir ? arena_printf(&a, "%s%s", folder, dir) : work_dir);
+}
+
+static void workspaces(void **state)
+{
+	const char *const folders[] = { "infra/eu", "packages/one", "web" };
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		_cleanup_arena_ struct arena a;
+		arena_init(&a, 0);
+		assert_int_equal(file_mkdir_p(arena_printf(&a, "%s/%s", folder, folders[i]), 0700, NULL), 0);
+		put(arena_printf(&a, "%s/package.json", folders[i]), "{}");
+	}
+	/* A lock file above that is not this project's. */
+	put("package-lock.json", "{}");
+	expect_below("infra/eu", "npm install --no-audit --no-fund", NULL);
+	put("package.json", "{\"workspaces\":[\"packages/*\",\"./infra/eu/\"]}");
+	expect_below("infra/eu", "npm ci --no-audit --no-fund", "");
+	expect_below("packages/one", "npm ci --no-audit --no-fund", "");
+	expect_below("web", "npm install --no-audit --no-fund", NULL);
+	put("package.json", "{\"packageManager\":\"yarn@1.22.0\",\"workspaces\":{\"packages\":[\"**\",\"!web\"]}}");
+	expect_below("infra/eu", "yarn install", "");
+	expect_below("web", "npm install --no-audit --no-fund", NULL);
+	/* A lock file of its own. */
+	put("infra/eu/pnpm-lock.yaml", "");
+	expect_below("infra/eu", "pnpm install --frozen-lockfile", NULL);
+	put("package.json", "[]");
+	put("pnpm-workspace.yaml", "packages: ['packages/*']");
+	put("pnpm-lock.yaml", "");
+	expect_below("packages/one", "npm ci --no-audit --no-fund", "");
+	put("package.json", "{\"packageManager\":\"pnpm@9\"}");
+	expect_below("packages/one", "pnpm install --frozen-lockfile", "");
+}
+
+static void odd_files(void **state)
+{
+	_cleanup_arena_ struct arena a;
+	struct dependency_plan d;
+	struct err e = { 0 };
+	struct project p = { .found = true, .runtime = "nodejs" };
+	arena_init(&a, 0);
+	assert_int_equal(file_mkdir_p(arena_printf(&a, "%s/package.json", folder), 0700, NULL), 0);
+	assert_int_equal(dependencies_plan(folder, folder, &p, &a, &d, &e), -ERR_BAD_REQUEST);
+	assert_int_equal(file_mkdir_p(arena_printf(&a, "%s/requirements.txt", folder), 0700, NULL), 0);
+	expect((struct project){ .runtime = "python" }, NULL, NULL, NULL, NULL);
+	p = (struct project){ .found = true, .runtime = "python", .toolchain = "conda" };
+	assert_int_equal(dependencies_plan(folder, folder, &p, &a, &d, &e), -ERR_BAD_REQUEST);
 }
 
 /* What the project's file says stands in a shell command. */
@@ -148,11 +246,11 @@ static void names_are_checked(void **state)
 	static const char *const bad[] = { "x; id", "$(id)", "-x", "a b", "`id`" };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct project p = { .found = true, .runtime = "python", .virtualenv = bad[i] };
-		assert_int_equal(dependencies_plan(folder, &p, &a, &d, &e), -ERR_BAD_REQUEST);
+		assert_int_equal(dependencies_plan(folder, folder, &p, &a, &d, &e), -ERR_BAD_REQUEST);
 	}
 	put("package.json", "{}");
 	struct project p = { .found = true, .runtime = "nodejs", .package_manager = "rm -rf" };
-	assert_int_equal(dependencies_plan(folder, &p, &a, &d, &e), -ERR_BAD_REQUEST);
+	assert_int_equal(dependencies_plan(folder, folder, &p, &a, &d, &e), -ERR_BAD_REQUEST);
 }
 
 int main(void)
@@ -162,6 +260,10 @@ int main(void)
 		cmocka_unit_test_setup(node, clear_folder),
 		cmocka_unit_test_setup(python, clear_folder),
 		cmocka_unit_test_setup(others, clear_folder),
+		cmocka_unit_test_setup(modern_yarn, clear_folder),
+		cmocka_unit_test_setup(uv_without_a_project, clear_folder),
+		cmocka_unit_test_setup(workspaces, clear_folder),
+		cmocka_unit_test_setup(odd_files, clear_folder),
 		cmocka_unit_test_setup(names_are_checked, clear_folder),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
