@@ -60,8 +60,8 @@ static int status_error(const struct http_client_response *rs, struct arena *a, 
 	return err_set(e, code, "the server answered %d: %s", rs->status, message ? message : "no reason given");
 }
 
-static int call(struct api *api, const struct http_client_request *base, struct arena *a,
-		struct http_client_response *rs, struct err *e)
+int api_call(struct api *api, const struct http_client_request *base, struct arena *a, struct http_client_response *rs,
+	     struct err *e)
 {
 	struct http_client_request rq = *base;
 	if (!rq.timeout_ms)
@@ -128,7 +128,7 @@ int api_poll(struct api *api, const struct api_identity *identity, int wait_s, s
 	struct json root;
 	if (arena_failed(&a))
 		return err_nomem(e);
-	int r = call(api, &rq, &a, &rs, e);
+	int r = api_call(api, &rq, &a, &rs, e);
 	if (r < 0)
 		return r;
 	*ret_retry_after_s = rs.retry_after_s;
@@ -157,7 +157,7 @@ int api_leave(struct api *api, const struct api_identity *identity, struct err *
 		.method = "POST", .path = "/api/runner/leave", .headers = headers, .timeout_ms = LEAVE_TIMEOUT_MS
 	};
 	struct http_client_response rs;
-	return arena_failed(&a) ? err_nomem(e) : call(api, &rq, &a, &rs, e);
+	return arena_failed(&a) ? err_nomem(e) : api_call(api, &rq, &a, &rs, e);
 }
 
 int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e)
@@ -169,7 +169,7 @@ int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e
 	struct json root;
 	if (!rq.path)
 		return err_nomem(e);
-	int r = call(api, &rq, a, &rs, e);
+	int r = api_call(api, &rq, a, &rs, e);
 	if (r == 0)
 		r = answer(&rs, &root, e);
 	return r < 0 ? r : order_decode(root, a, ret, e);
@@ -189,19 +189,18 @@ static int post_waiting(struct api *api, const char *what, int wait_s, struct bu
 	if (r < 0 || !rq.path)
 		return r < 0 ? r : err_nomem(e);
 	rq.body = buf_str(body);
-	r = call(api, &rq, a, &rs, e);
+	r = api_call(api, &rq, a, &rs, e);
 	if (r == 0 && ret_root && rs.body.n)
 		r = answer(&rs, ret_root, e);
 	return r;
 }
 
-static int post(struct api *api, const char *what, struct buf *body, struct arena *a, struct json *ret_root,
-		struct err *e)
+int api_post(struct api *api, const char *what, struct buf *body, struct arena *a, struct json *ret_root, struct err *e)
 {
 	return post_waiting(api, what, 0, body, a, ret_root, e);
 }
 
-static void begin(struct api *api, struct buf *b, struct json_writer *w)
+void api_begin(struct api *api, struct buf *b, struct json_writer *w)
 {
 	jw_init(w, b);
 	jw_object(w);
@@ -216,7 +215,7 @@ int api_heartbeat(struct api *api, int wait_s, bool *ret_cancel, struct err *e)
 	struct json root = JSON_ABSENT;
 	arena_init(&a, MIB);
 	buf_init(&b, KIB);
-	begin(api, &b, &w);
+	api_begin(api, &b, &w);
 	jw_object_end(&w);
 	int r = post_waiting(api, "heartbeat", wait_s, &b, &a, &root, e);
 	if (r == 0)
@@ -231,12 +230,12 @@ int api_step(struct api *api, int step, const char *name, const char *status, st
 	struct json_writer w;
 	arena_init(&a, MIB);
 	buf_init(&b, 4 * KIB);
-	begin(api, &b, &w);
+	api_begin(api, &b, &w);
 	jw_kv_int(&w, "step", step);
 	jw_kv_string(&w, "name", name);
 	jw_kv_string(&w, "status", status);
 	jw_object_end(&w);
-	return post(api, "steps", &b, &a, NULL, e);
+	return api_post(api, "steps", &b, &a, NULL, e);
 }
 
 int api_log(struct api *api, int step, int64_t offset, struct str lines, struct err *e)
@@ -246,14 +245,14 @@ int api_log(struct api *api, int step, int64_t offset, struct str lines, struct 
 	struct json_writer w;
 	arena_init(&a, MIB);
 	buf_init(&b, LOG_APPEND_BYTES);
-	begin(api, &b, &w);
+	api_begin(api, &b, &w);
 	jw_kv_int(&w, "step", step);
 	jw_kv_int(&w, "offset", offset);
 	jw_key(&w, "lines");
 	buf_addc(&b, '[');
 	buf_add_str(&b, lines);
 	buf_adds(&b, "]}");
-	return post(api, "log", &b, &a, NULL, e);
+	return api_post(api, "log", &b, &a, NULL, e);
 }
 
 int api_finish(struct api *api, bool succeeded, const char *message, struct err *e)
@@ -263,9 +262,9 @@ int api_finish(struct api *api, bool succeeded, const char *message, struct err 
 	struct json_writer w;
 	arena_init(&a, MIB);
 	buf_init(&b, 16 * KIB);
-	begin(api, &b, &w);
+	api_begin(api, &b, &w);
 	jw_kv_string(&w, "status", succeeded ? "succeeded" : "failed");
 	jw_kv_string(&w, "message", message);
 	jw_object_end(&w);
-	return post(api, "finish", &b, &a, NULL, e);
+	return api_post(api, "finish", &b, &a, NULL, e);
 }

@@ -63,6 +63,26 @@ int api_finish(struct api *api, bool succeeded, const char *message, struct err 
 bool contact_may_be_over(const struct contact *c, int64_t margin_us);
 bool contact_is_over(const struct contact *c);
 
+/* --- api_cache.c: the dependency cache --- */
+/* Where to read (else write) the archive of the key: a path on the server, in the arena. *ret_max: the most bytes that one
+ * may have. */
+int api_cache_place(struct api *api, bool put, const char *key, struct arena *a, const char **ret_path,
+		    int64_t *ret_max, struct err *e);
+/* 1: it is there; 0: not. */
+int api_cache_has(struct api *api, const char *path, struct err *e);
+/* Into the file. 0: there is none. */
+int api_cache_get(struct api *api, const char *path, int fd, int64_t max, int64_t *ret_bytes, struct err *e);
+int api_cache_put(struct api *api, const char *path, int fd, int64_t bytes, struct err *e);
+
+/* --- for api_cache.c --- */
+/* One request; an answer of 400 and more is an error with the server's words. */
+int api_call(struct api *api, const struct http_client_request *base, struct arena *a, struct http_client_response *rs,
+	     struct err *e);
+/* {"attempt":N and what the caller adds behind api_begin and ends; POSTs it, gives the answer. */
+void api_begin(struct api *api, struct buf *b, struct json_writer *w);
+int api_post(struct api *api, const char *what, struct buf *body, struct arena *a, struct json *ret_root,
+	     struct err *e);
+
 /* The same call may succeed later: the server is away, overloaded, or out of something. */
 bool api_is_transient(int r);
 

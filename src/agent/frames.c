@@ -1,6 +1,7 @@
 #include "agent/frames.h"
 
 #define NAME_MAX_BYTES 100
+#define KEY_MAX_BYTES 200
 
 void frames_init(struct frames *f)
 {
@@ -32,7 +33,27 @@ static int frame(struct frames *f, char type, struct str payload, const struct f
 			break;
 		h->output(h->arg, payload);
 		return 0;
+	case FRAME_CACHE_GET:
+	case FRAME_CACHE_PUT:
+		if (!f->in_step || payload.n == 0 || payload.n > KEY_MAX_BYTES || f->in_archive)
+			break;
+		f->in_archive = type == FRAME_CACHE_PUT;
+		(f->in_archive ? h->cache_put : h->cache_get)(h->arg, payload);
+		return 0;
+	case FRAME_CACHE_DATA:
+		if (!f->in_archive)
+			break;
+		h->cache_data(h->arg, payload);
+		return 0;
+	case FRAME_CACHE_END:
+		if (!f->in_archive || payload.n != 1)
+			break;
+		f->in_archive = false;
+		h->cache_end(h->arg, payload.p[0] == ANSWER_YES);
+		return 0;
 	case FRAME_STEP_END:
+		/* An archive that was offered and not taken has no end. */
+		f->in_archive = false;
 		if (!f->in_step || payload.n == 0)
 			break;
 		f->in_step = false;

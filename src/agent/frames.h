@@ -14,12 +14,17 @@ struct frame_handler {
 	void (*step_end)(void *arg, bool ok, struct str why);
 	void (*step_skipped)(void *arg, struct str name);
 	void (*finish)(void *arg, bool ok, struct str why);
+	void (*cache_get)(void *arg, struct str key);
+	void (*cache_put)(void *arg, struct str key);
+	void (*cache_data)(void *arg, struct str bytes);
+	void (*cache_end)(void *arg, bool whole);
 	void *arg;
 };
 
 struct frames {
 	struct buf b;
 	bool in_step;
+	bool in_archive; /* between a P and its Z */
 	bool finished;
 };
 

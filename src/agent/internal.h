@@ -140,6 +140,22 @@ void job_output(struct job *j, struct str bytes);
 /* All secrets of the order into j->mask. *ret_short names the variables whose values are too short to mask. */
 int job_mask_init(struct job *j, struct buf *ret_short, struct err *e);
 
+/* --- job_cache.c: archives of dependencies between executor and server (executor/plan.h "Cache") --- */
+struct job_cache {
+	struct job *job;
+	int control_fd;
+	int file; /* the archive that passes, -1: none */
+	int64_t bytes, max;
+	const char *put_path;
+	struct err failure; /* of taking what the executor sends */
+};
+void job_cache_init(struct job_cache *c, struct job *j, int control_fd);
+void job_cache_done(struct job_cache *c);
+void job_cache_get(struct job_cache *c, struct str key);
+void job_cache_put(struct job_cache *c, struct str key);
+void job_cache_data(struct job_cache *c, struct str bytes);
+void job_cache_end(struct job_cache *c, bool whole);
+
 /* --- job_run.c: the executor's part --- */
 int job_execute(struct job *j, struct err *e);
 

@@ -21,7 +21,8 @@ struct execution {
 	int frame_fd, said_fd, control_fd;
 	struct buf said; /* standard error of the executor, or of what should have started it */
 	bool asked;	 /* the cancel was sent */
-	int tick_ms;	 /* until lines_tick() wants to be called again */
+	struct job_cache cache;
+	int tick_ms; /* until lines_tick() wants to be called again */
 	bool ok;
 	struct err why;
 };
@@ -80,6 +81,30 @@ static void on_finish(void *arg, bool ok, struct str why)
 	x->ok = ok;
 	if (!ok)
 		err_set(&x->why, ERR_BAD_REQUEST, "%s", why.n ? text_of(x, why) : "it failed without a reason");
+}
+
+static void on_cache_get(void *arg, struct str key)
+{
+	struct execution *x = arg;
+	job_cache_get(&x->cache, key);
+}
+
+static void on_cache_put(void *arg, struct str key)
+{
+	struct execution *x = arg;
+	job_cache_put(&x->cache, key);
+}
+
+static void on_cache_data(void *arg, struct str bytes)
+{
+	struct execution *x = arg;
+	job_cache_data(&x->cache, bytes);
+}
+
+static void on_cache_end(void *arg, bool whole)
+{
+	struct execution *x = arg;
+	job_cache_end(&x->cache, whole);
 }
 
 /* Opens the pipes and starts it. The plan goes through a file in memory that only the executor reads. */
@@ -221,10 +246,15 @@ static int run(struct execution *x, struct err *e)
 					       .step_end = on_step_end,
 					       .step_skipped = on_step_skipped,
 					       .finish = on_finish,
+					       .cache_get = on_cache_get,
+					       .cache_put = on_cache_put,
+					       .cache_data = on_cache_data,
+					       .cache_end = on_cache_end,
 					       .arg = x };
 	int r = start(x, e);
 	if (r < 0)
 		return err_wrap(e, "cannot start the executor");
+	job_cache_init(&x->cache, x->job, x->control_fd);
 	do {
 		r = turn(x, &handler, e);
 	} while (r > 0);
@@ -242,12 +272,14 @@ int job_execute(struct job *j, struct err *e)
 	struct execution x = {
 		.job = j, .process = ISOLATED_NONE, .frame_fd = -1, .said_fd = -1, .control_fd = -1, .tick_ms = -1
 	};
+	x.cache.file = -1;
 	frames_init(&x.frames);
 	buf_init(&x.said, SAID_MAX_BYTES);
 	int r = wait_begun(j, e);
 	if (r == 0)
 		r = run(&x, e);
 	isolate_kill(j->agent, &x.process, j->dir);
+	job_cache_done(&x.cache);
 	if (r < 0 && j->step_open) {
 		explain_limits(j);
 		if (!watch_finding(j->watch))

@@ -158,6 +158,7 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 			   .shell = t.options.shell[0] ? t.options.shell : "bash" };
 	/* A string, or an object with the reference (features §2.7). */
 	o.image = json_cstr(json_type(t.image) == JSON_OBJECT ? json_get(t.image, "reference") : t.image, a);
+	o.cache = json_is_true(json_path(body, "cacheOptions", "enable", NULL));
 	r = decode_source(t.source, a, &o, e);
 	if (r == 0)
 		r = decode_commands(t.pre_run, a, &o, e);

@@ -43,6 +43,7 @@ struct order {
 	size_t variable_count;
 	bool skip_install_dependencies, delete_after_destroy, remediate_if_drift_detected;
 	const char *shell;
+	bool cache; /* restore and save dependencies */
 };
 
 int order_decode(struct json body, struct arena *a, struct order *ret, struct err *e);

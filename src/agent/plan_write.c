@@ -120,6 +120,9 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	jw_kv_string(w, "shell", o->shell);
 	jw_kv_int(w, "memoryBytes", limits_of_process(j->agent));
 	jw_kv_int(w, "patienceMs", j->agent->config->patience_us / US_PER_MS);
+	jw_kv_string(w, "home", at.home);
+	jw_kv_bool(w, "fixedPaths", !str_starts_with(str_of(at.tree), j->dir));
+	jw_kv_bool(w, "cache", o->cache);
 	jw_kv_bool(w, "skipInstallDependencies", o->skip_install_dependencies);
 	jw_kv_bool(w, "deleteAfterDestroy", o->delete_after_destroy);
 	jw_kv_bool(w, "remediateIfDriftDetected", o->remediate_if_drift_detected);

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "blob/blob.h"
 #include "deploy/cache.h"
+#include "deploy/job.h"
 #include "identity/identity.h"
 
 #define ROUTE_FILE "routes_deploy.def"
@@ -32,15 +33,25 @@ static bool is_key(const char *key)
 	return true;
 }
 
-int deploy_cache_url(struct request *r, struct response *w, struct err *e)
+struct cache_url_for_runner {
+	struct cache_url url;
+	int64_t attempt;
+};
+const struct field runner_cache_fields[] = {
+	FIELD(struct cache_url_for_runner, attempt, "attempt", FIELD_INT, .required = true, .min = 0, .max = INT32_MAX),
+	FIELD(struct cache_url_for_runner, url.method, "method", FIELD_STRING, .doc = "PUT or GET"),
+	FIELD(struct cache_url_for_runner, url.key, "key", FIELD_STRING,
+	      .doc = "which archive: up to 512 bytes, without slashes and control characters"),
+	FIELD_END
+};
+
+/* Checks what was asked for; the URL is in the request's arena. */
+static int make_url(struct request *r, const struct cache_url *asked, const char *org_id, const char *project,
+		    const char **ret, struct err *e)
 {
 	struct app *app = app_of(r);
-	const struct access *access = request_access(r);
-	struct cache_url body = { 0 };
+	struct cache_url body = *asked;
 	const char *ticket, *origin = request_origin(r);
-	int rc = request_decode(r, w, cache_url_fields, &body, e);
-	if (rc < 0)
-		return rc;
 	bool put = body.method && streq(body.method, "PUT");
 	/* In the hosted service's words (features §2.6). */
 	if (!put && !(body.method && streq(body.method, "GET")))
@@ -53,15 +64,66 @@ int deploy_cache_url(struct request *r, struct response *w, struct err *e)
 			       CACHE_KEY_MAX);
 	struct cache_ticket t = { .put = put,
 				  .expires_us = clock_now_us() + CACHE_TICKET_US,
-				  .org_id = access->org.id,
-				  .project = access->stack_project,
+				  .org_id = org_id,
+				  .project = project,
 				  .key = body.key };
-	rc = cache_ticket_write(app, r->arena, &t, &ticket, e);
+	int rc = cache_ticket_write(app, r->arena, &t, &ticket, e);
+	if (rc < 0)
+		return rc;
+	*ret = arena_printf(r->arena, "%s/api/cache/%s", origin ? origin : app->public_url, ticket);
+	return *ret ? 0 : err_nomem(e);
+}
+
+int deploy_cache_url(struct request *r, struct response *w, struct err *e)
+{
+	const struct access *access = request_access(r);
+	struct cache_url body = { 0 };
+	const char *url;
+	int rc = request_decode(r, w, cache_url_fields, &body, e);
+	if (rc == 0)
+		rc = make_url(r, &body, access->org.id, access->stack_project, &url, e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
 	jw_object(j);
-	jw_kv_string(j, "url", arena_printf(r->arena, "%s/api/cache/%s", origin ? origin : app->public_url, ticket));
+	jw_kv_string(j, "url", url);
+	jw_object_end(j);
+	return 0;
+}
+
+struct job_of_runner {
+	struct arena *arena;
+	const char *id;
+	int64_t attempt;
+	struct deployment_get_row d;
+};
+
+static int job_fn(struct db_conn *c, void *arg, struct err *e)
+{
+	struct job_of_runner *j = arg;
+	return job_check(c, j->arena, j->id, j->attempt, &j->d, e);
+}
+
+/* A run needs no right on the stack for it: its project's cache is a part of how it runs. */
+int runner_cache(struct request *r, struct response *w, struct err *e)
+{
+	struct cache_url_for_runner body = { 0 };
+	struct job_of_runner job = { .arena = r->arena, .id = request_param(r, "deploymentId") };
+	const char *url;
+	int rc = request_decode(r, w, runner_cache_fields, &body, e);
+	job.attempt = body.attempt;
+	if (rc == 0 && body.attempt != request_access(r)->who.attempt)
+		rc = err_set(e, ERR_CONFLICT, "lease lost");
+	if (rc == 0)
+		rc = db_read(app_of(r)->db, job_fn, &job, e);
+	if (rc == 0)
+		rc = make_url(r, &body.url, job.d.org_id, job.d.project, &url, e);
+	if (rc < 0)
+		return rc;
+	struct json_writer *j = response_json(w);
+	jw_object(j);
+	jw_kv_string(j, "url", url);
+	jw_kv_int(j, "maxBytes", (int64_t)cache_entry_max(app_of(r)));
 	jw_object_end(j);
 	return 0;
 }

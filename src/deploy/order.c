@@ -302,6 +302,10 @@ static int put_order(struct writing *g, const char *run_token)
 		return rc;
 	put_options(g, json_get(context, "options"));
 	put_oidc(g, json_get(context, "oidc"));
+	jw_key(g->w, "cacheOptions");
+	jw_object(g->w);
+	jw_kv_bool(g->w, "enable", json_is_true(json_path(g->settings, "cacheOptions", "enable", NULL)));
+	jw_object_end(g->w);
 	jw_object_end(g->w);
 	return 0;
 }

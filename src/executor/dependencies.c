@@ -74,9 +74,9 @@ static void plan_java(const struct place *at, struct arena *a, struct dependency
 	bool own = dependencies_has(dir, script, a);
 	ret->said = arena_printf(a, "Java project: installing with %s.", own ? script : maven ? "Maven" : "Gradle");
 	ret->tool = own ? "java" : name;
-	ret->commands[0] = arena_printf(a, "%s%s %s", own ? "sh ./" : "", own ? script : name,
-					maven ? "--batch-mode --no-transfer-progress compile"
-					      : "--console=plain classes");
+	ret->commands[0] =
+		arena_printf(a, "%s%s %s", own ? "sh ./" : "", own ? script : name,
+			     maven ? "--batch-mode --no-transfer-progress compile" : "--console=plain classes");
 }
 
 int dependencies_plan(const char *tree, const char *work_dir, const struct project *project, struct arena *a,
@@ -106,7 +106,8 @@ int dependencies_plan(const char *tree, const char *work_dir, const struct proje
 		plan_java(&at, a, &plan);
 	else
 		plan.said = arena_printf(
-			a, "Runtime %.100s: nothing is installed ahead, its own tool does so when the program is built.",
+			a,
+			"Runtime %.100s: nothing is installed ahead, its own tool does so when the program is built.",
 			runtime);
 	if (r < 0)
 		return r;

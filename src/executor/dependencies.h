@@ -23,6 +23,8 @@ struct node_manager {
 	const char *locks[3]; /* any of them selects it */
 	const char *locked;   /* with a lock file */
 	const char *loose;    /* without */
+	const char *
+		check; /* looks whether the lock file fits, and leaves node_modules; NULL: `locked` does not remove it */
 };
 
 struct node_choice {

@@ -13,10 +13,11 @@ static const struct node_manager node_managers[] = {
 	{ "npm",
 	  { "package-lock.json", "npm-shrinkwrap.json" },
 	  "npm ci --no-audit --no-fund",
-	  "npm install --no-audit --no-fund" },
-	{ "yarn", { "yarn.lock" }, "yarn install --frozen-lockfile", "yarn install" },
-	{ "pnpm", { "pnpm-lock.yaml" }, "pnpm install --frozen-lockfile", "pnpm install" },
-	{ "bun", { "bun.lock", "bun.lockb" }, "bun install --frozen-lockfile", "bun install" },
+	  "npm install --no-audit --no-fund",
+	  "npm ci --dry-run --no-audit --no-fund" },
+	{ "yarn", { "yarn.lock" }, "yarn install --frozen-lockfile", "yarn install", NULL },
+	{ "pnpm", { "pnpm-lock.yaml" }, "pnpm install --frozen-lockfile", "pnpm install", NULL },
+	{ "bun", { "bun.lock", "bun.lockb" }, "bun install --frozen-lockfile", "bun install", NULL },
 };
 
 static const struct node_manager *manager_named(struct str name)
@@ -163,8 +164,9 @@ int dependencies_node(const struct place *at, const struct project *p, struct ar
 				 c.lock ? " from its lock file" : "", above ? ", in the root of its workspace" : "");
 	ret->tool = c.manager->name;
 	ret->dir = c.dir;
-	ret->commands[0] = !c.lock		    ? c.manager->loose
+	ret->check = c.lock ? c.manager->check : NULL;
+	ret->commands[0] = !c.lock		   ? c.manager->loose
 			   : is_modern_yarn(&c, a) ? "yarn install --immutable"
-						    : c.manager->locked;
+						   : c.manager->locked;
 	return 0;
 }

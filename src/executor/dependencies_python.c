@@ -39,8 +39,8 @@ static int plan_uv(const char *dir, const char *venv, const struct project *p, s
 	ret->tool = "uv";
 	ret->said = "Python project: installing with uv.";
 	if (is_project) {
-		ret->commands[0] = p->virtualenv ? arena_printf(a, "UV_PROJECT_ENVIRONMENT=%s uv sync", venv)
-						 : "uv sync";
+		ret->commands[0] =
+			p->virtualenv ? arena_printf(a, "UV_PROJECT_ENVIRONMENT=%s uv sync", venv) : "uv sync";
 	} else {
 		ret->commands[0] = arena_printf(a, "uv venv --allow-existing %s", venv);
 		ret->commands[1] = arena_printf(a, "uv pip install --python %s -r requirements.txt", venv);

@@ -24,6 +24,9 @@ struct plan {
 	const char *operation;
 	const char *shell;
 	int64_t patience_ms;	    /* of a cancel (plan.h) */
+	const char *home;	    /* HOME, unless the user's variables say otherwise */
+	bool fixed_paths;	    /* the tree has the same path in every run */
+	bool cache;		    /* keep dependencies for later runs */
 	const char *const *pre_run; /* NULL-terminated */
 	int64_t memory_bytes;
 	bool skip_install_dependencies;
@@ -72,8 +75,9 @@ struct dependency_plan {
 	const char *said;	 /* a line for the log, or NULL */
 	const char *dir;	 /* where the commands run */
 	const char *commands[4]; /* for `sh`, run in order; NULL ends */
-	const char *tool;	 /* the program that the commands need; NULL: none */
-	const char *activate;	 /* folder of a Python environment that later steps run in, or NULL */
+	const char *check;    /* instead of them when node_modules came from the cache under this lock file; or NULL */
+	const char *tool;     /* the program that the commands need; NULL: none */
+	const char *activate; /* folder of a Python environment that later steps run in, or NULL */
 };
 
 /* Decides by the project and the files that are there; looks for lock files no further up than `tree`. */
@@ -85,6 +89,8 @@ struct channel {
 	int out_fd;
 	int control_fd;
 	struct buf pending; /* frames that were not written yet */
+	struct buf control; /* what came and was not taken yet */
+	size_t taken;	    /* bytes of it that channel_receive gave out */
 	bool in_line;	    /* the last output had no line break at its end */
 	bool cancelled;
 	bool dead; /* the agent is gone */
@@ -102,6 +108,10 @@ bool channel_full(const struct channel *c);
 void channel_pump(struct channel *c);
 /* Waits until all is written or the agent is gone. */
 void channel_flush(struct channel *c);
+/* Waits for the next message of the agent (plan.h, "Control"); *ret_payload is good until the channel is
+ * pumped. ERR_CANCELLED when there will be none. */
+int channel_receive(struct channel *c, char *ret_type, struct str *ret_payload, struct err *e);
+void channel_done(struct channel *c);
 
 /* --- runner.c: one command at a time --- */
 struct runner {

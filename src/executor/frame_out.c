@@ -15,6 +15,7 @@ void channel_init(struct channel *c, int out_fd, int control_fd)
 {
 	*c = (struct channel){ .out_fd = out_fd, .control_fd = control_fd };
 	buf_init(&c->pending, PENDING_MAX_BYTES);
+	buf_init(&c->control, 2 * FRAME_MAX_BYTES + 64 * 1024);
 	fcntl(out_fd, F_SETFL, fcntl(out_fd, F_GETFL) | O_NONBLOCK);
 	fcntl(control_fd, F_SETFL, fcntl(control_fd, F_GETFL) | O_NONBLOCK);
 }
@@ -76,22 +77,71 @@ bool channel_full(const struct channel *c)
 	return c->pending.len > PENDING_HIGH_BYTES;
 }
 
+/* Length of the first message in the buffer; 0: not all of it is there. Cancels in front of it are taken out. */
+static size_t first_message(struct channel *c)
+{
+	while (c->control.len && c->control.data[0] == CONTROL_CANCEL) {
+		c->cancelled = true;
+		buf_consume(&c->control, 1);
+	}
+	if (c->control.len < FRAME_HEADER_BYTES)
+		return 0;
+	const unsigned char *p = (const unsigned char *)c->control.data;
+	size_t n = (size_t)p[1] | (size_t)p[2] << 8 | (size_t)p[3] << 16 | (size_t)p[4] << 24;
+	if (n > FRAME_MAX_BYTES)
+		c->dead = true; /* no agent that we know */
+	return c->control.len >= FRAME_HEADER_BYTES + n ? FRAME_HEADER_BYTES + n : 0;
+}
+
+static void take(struct channel *c)
+{
+	buf_consume(&c->control, c->taken);
+	c->taken = 0;
+}
+
+/* No more than one message and the beginning of the next is held. A cancel comes after the last one of an answer. */
 static void read_control(struct channel *c)
 {
-	char bytes[64];
-	for (;;) {
-		ssize_t n = read(c->control_fd, bytes, sizeof(bytes));
+	while (!c->dead && first_message(c) == 0) {
+		if (!buf_reserve(&c->control, 16 * 1024)) {
+			c->dead = true;
+			return;
+		}
+		ssize_t n = read(c->control_fd, c->control.data + c->control.len, 16 * 1024);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return;
-		if (n <= 0) {
+		if (n <= 0)
 			c->dead = true;
-			return;
-		}
-		if (memchr(bytes, CONTROL_CANCEL, (size_t)n))
-			c->cancelled = true;
+		else
+			c->control.len += (size_t)n;
 	}
+}
+
+int channel_receive(struct channel *c, char *ret_type, struct str *ret_payload, struct err *e)
+{
+	for (;;) {
+		channel_pump(c);
+		size_t n = c->dead ? 0 : first_message(c);
+		if (c->dead || (n == 0 && c->cancelled))
+			return err_set(e, ERR_CANCELLED, "the run is cancelled");
+		if (n) {
+			*ret_type = c->control.data[0];
+			*ret_payload = (struct str){ c->control.data + FRAME_HEADER_BYTES, n - FRAME_HEADER_BYTES };
+			c->taken = n;
+			return 0;
+		}
+		struct pollfd watch[2] = { { .fd = c->pending.len ? c->out_fd : -1, .events = POLLOUT },
+					   { .fd = c->control_fd, .events = POLLIN } };
+		poll(watch, 2, -1);
+	}
+}
+
+void channel_done(struct channel *c)
+{
+	buf_done(&c->pending);
+	buf_done(&c->control);
 }
 
 void channel_pump(struct channel *c)
@@ -106,6 +156,7 @@ void channel_pump(struct channel *c)
 			break;
 		buf_consume(&c->pending, (size_t)n);
 	}
+	take(c);
 	if (!c->dead)
 		read_control(c);
 }

@@ -29,7 +29,7 @@ static int run(const char *source, struct err *e)
 		r = steps_run(&runner, &plan, &a, e);
 	channel_flush(&channel);
 	runner_end(&runner);
-	buf_done(&channel.pending);
+	channel_done(&channel);
 	return r;
 }
 

@@ -11,9 +11,9 @@
 
 struct plan_text {
 	int64_t version, patience_ms, memory_bytes;
-	const char *root, *tree, *work_dir, *stack, *operation, *shell;
+	const char *root, *tree, *work_dir, *stack, *operation, *shell, *home;
 	struct json pre_run, environment;
-	bool skip, delete_after, remediate;
+	bool skip, delete_after, remediate, fixed_paths, cache;
 };
 
 static const struct field plan_fields[] = {
@@ -26,6 +26,9 @@ static const struct field plan_fields[] = {
 	FIELD(struct plan_text, shell, "shell", FIELD_STRING),
 	FIELD(struct plan_text, memory_bytes, "memoryBytes", FIELD_INT),
 	FIELD(struct plan_text, patience_ms, "patienceMs", FIELD_INT, .min = 0, .max = 86400000),
+	FIELD(struct plan_text, home, "home", FIELD_STRING),
+	FIELD(struct plan_text, fixed_paths, "fixedPaths", FIELD_BOOL),
+	FIELD(struct plan_text, cache, "cache", FIELD_BOOL),
 	FIELD(struct plan_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
 	FIELD(struct plan_text, environment, "environment", FIELD_JSON_ARRAY, .required = true),
 	FIELD(struct plan_text, skip, "skipInstallDependencies", FIELD_BOOL),
@@ -84,6 +87,9 @@ int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e
 			      .operation = t.operation,
 			      .shell = t.shell,
 			      .patience_ms = t.patience_ms,
+			      .home = t.home,
+			      .fixed_paths = t.fixed_paths,
+			      .cache = t.cache,
 			      .pre_run = pre_run,
 			      .memory_bytes = t.memory_bytes,
 			      .skip_install_dependencies = t.skip,

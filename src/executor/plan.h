@@ -10,7 +10,7 @@
  *
  * Plan (JSON):
  *
- *	{"version": 1,
+ *	{"version": 2,
  *	 "root": "/",                     executor root: the file PULUMI_ENV lies there (features §2.3)
  *	 "tree": "/deployment",           the checkout
  *	 "workDir": "/deployment/infra",  where the steps run
@@ -18,13 +18,17 @@
  *	 "operation": "update",
  *	 "shell": "bash",
  *	 "patienceMs": 30000,             of a cancel, see below
+ *	 "home": "/home/run",             HOME, unless the environment says otherwise
+ *	 "fixedPaths": true,              tree and home are at these paths in every run
+ *	 "cache": false,                  restore and save dependencies
  *	 "preRunCommands": ["…"],
  *	 "memoryBytes": 0,                of each process of a step, where nothing counts that of all (0: no limit)
  *	 "skipInstallDependencies": false, "deleteAfterDestroy": false, "remediateIfDriftDetected": false,
  *	 "environment": [["NAME", "value"], …]}   all of it: nothing is inherited
  *
  * Control (standard input of the executor): the byte CONTROL_CANCEL asks it to stop the running step gently and to
- * start no other; the end of the stream (the agent is gone) makes it kill everything and exit.
+ * start no other; the end of the stream (the agent is gone) makes it kill everything and exit. Every other message has the
+ * form of a frame, and comes only as an answer (below).
  *
  * Frames (descriptor FRAME_FD of the executor; its steps do not have it): a type byte, the payload's length as four
  * bytes little-endian, the payload.
@@ -35,6 +39,17 @@
  *	N  a step that will not run any more: its name
  *	F  the end of everything: one byte, 1 succeeded, 0 failed; then a sentence
  *
+ * Cache: within a step the executor may ask for an archive, or offer one; the agent knows the way to the server.
+ *
+ *	G  executor: the archive under this key, please
+ *	A  agent: "y" and its size in decimal, "n" (there is none), or "!" and a sentence
+ *	D  agent: after a "y", the archive in pieces; then Z with "y", or with "n" when it broke off
+ *
+ *	P  executor: this is the key of an archive that could be made
+ *	A  agent: "y" and the largest size that is taken, "n" (there is one already), or "!" and a sentence
+ *	D  executor: after a "y", the archive in pieces; then Z with "y", or with "n" when it gave up
+ *	A  agent: only after a Z with "y": "y" (it is stored), or "!" and a sentence
+ *
  * A stream that ends without F is a dead executor. The exit status is 0 after an F with 1, else 1.
  */
 #ifndef SLIPWAY_EXECUTOR_PLAN_H
@@ -43,11 +58,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_VERSION 1
+#define PLAN_VERSION 2
 /* Environment and commands of one deployment; settings are far below. */
 #define PLAN_MAX_BYTES ((size_t)16 * 1024 * 1024)
 
 #define CONTROL_CANCEL 'C'
+
+/* Messages of the agent. */
+#define CONTROL_ANSWER 'A'
+#define CONTROL_DATA 'D'
+#define CONTROL_END 'Z'
+#define ANSWER_YES 'y'
+#define ANSWER_NO 'n'
+#define ANSWER_FAILED '!'
 
 #define FRAME_FD 3
 #define FRAME_HEADER_BYTES 5
@@ -74,6 +97,10 @@ enum frame_type {
 	FRAME_STEP_END = 'E',
 	FRAME_STEP_SKIPPED = 'N',
 	FRAME_FINISH = 'F',
+	FRAME_CACHE_GET = 'G',
+	FRAME_CACHE_PUT = 'P',
+	FRAME_CACHE_DATA = 'D',
+	FRAME_CACHE_END = 'Z',
 };
 
 #endif

@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-#include "executor/executor.h"
+#include "executor/cache.h"
 #include "executor/plan.h"
 #include "os/file.h"
 
@@ -14,6 +14,7 @@ struct run {
 	struct plan *plan;
 	struct arena *a;
 	bool failed; /* a step failed: the later ones are only named */
+	struct cache_restored restored;
 };
 
 /* Words of one command of the CLI; the stack and the common options come behind. */
@@ -142,6 +143,19 @@ static bool activate(struct run *run, const char *folder)
 	       env_set_put(env, STR("PATH"), str_of(both));
 }
 
+static bool has_modules(struct run *run, const char *dir)
+{
+	return file_exists(arena_printf(run->a, "%s/node_modules/.package-lock.json", dir));
+}
+
+/* Whether what the cache brought is still what the lock file asks for: commands ran in between. */
+static bool is_restored(struct run *run, const struct dependency_plan *plan)
+{
+	struct cache_choice now;
+	return run->restored.key && strstr(run->restored.places, "/node_modules") && has_modules(run, plan->dir) &&
+	       cache_choose(run->plan, run->a, &now, NULL) == 0 && streq(now.key, run->restored.key);
+}
+
 static int install(struct run *run, struct err *e)
 {
 	struct project project;
@@ -158,6 +172,12 @@ static int install(struct run *run, struct err *e)
 			       "%s is not installed where this deployment runs: install it on the runner, "
 			       "or set skipInstallDependencies and bring it with a pre-run command",
 			       plan.tool);
+	if (plan.check && is_restored(run, &plan)) {
+		r = run_shell(run, "Download dependencies", "sh", plan.dir, plan.check, e);
+		/* Should an old version of it take them away nevertheless, they are installed. */
+		if (r < 0 || has_modules(run, plan.dir))
+			return r;
+	}
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(plan.commands) && plan.commands[i]; i++)
 		r = run_shell(run, "Download dependencies", "sh", plan.dir, plan.commands[i], e);
 	if (r == 0 && plan.activate && !activate(run, plan.activate))
@@ -233,12 +253,37 @@ static int make_pulumi_env(struct run *run, struct err *e)
 	return r < 0 ? r : file_write_new(path, STR(""), 0600, e);
 }
 
+/* A step of the cache: whatever happens, it succeeds, unless the run is cancelled. */
+static void cache_step(struct run *run, const char *name, void (*fn)(struct run *run), struct err *e)
+{
+	if (!run->plan->cache)
+		return;
+	if (run->failed) {
+		channel_frame(run->channel, FRAME_STEP_SKIPPED, str_of(name));
+		return;
+	}
+	begin(run, name);
+	fn(run);
+	end(run, 0, e);
+}
+
+static void restore(struct run *run)
+{
+	cache_restore(run->channel, run->plan, run->a, &run->restored);
+}
+
+static void save(struct run *run)
+{
+	cache_save(run->channel, run->plan, run->a);
+}
+
 int steps_run(struct runner *runner, struct plan *plan, struct arena *a, struct err *e)
 {
 	struct run run = { .runner = runner, .channel = runner->channel, .plan = plan, .a = a };
 	struct err ignored;
 	/* Where it cannot be made (an odd root path), only those fail that want it. */
 	(void)make_pulumi_env(&run, &ignored);
+	cache_step(&run, "Restore cache", restore, e);
 	(void)pre_run(&run, e);
 	if (!plan->skip_install_dependencies) {
 		if (run.failed) {
@@ -248,6 +293,9 @@ int steps_run(struct runner *runner, struct plan *plan, struct arena *a, struct 
 			end(&run, install(&run, e), e);
 		}
 	}
+	/* A stack that goes away needs nothing for its next run. */
+	if (!(streq(plan->operation, "destroy") && plan->delete_after_destroy))
+		cache_step(&run, "Save cache", save, e);
 	int r = run_operation(&run, e);
 	frame_with_flag(run.channel, FRAME_FINISH, r >= 0, r >= 0 ? "" : e->message);
 	return r;

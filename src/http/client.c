@@ -16,6 +16,8 @@
 #define CONNECT_TIMEOUT_MS 10000
 #define REQUEST_TIMEOUT_MS 60000
 #define RESPONSE_MAX_BYTES (64 * MIB)
+/* A transfer of a file that moves nothing for so long is at its end. */
+#define FILE_STANDSTILL_S 30
 /* How often `cancelled` is asked. */
 #define CANCEL_POLL_MS 200
 
@@ -32,6 +34,11 @@ struct http_client {
 };
 
 struct transfer {
+	CURL *easy;
+	struct http_client_file *to;	      /* where a good answer goes; NULL: into `body` */
+	int64_t to_max, to_bytes, from_bytes; /* room in it; what went into it; what of the body was sent */
+	const struct http_client_file *from;  /* the body */
+	int file_errno;			      /* a file could not be read or written */
 	struct buf body;
 	size_t received_max;
 	bool too_large;
@@ -116,9 +123,46 @@ void http_client_set_token(struct http_client *c, const char *token)
 	c->token = copy;
 }
 
+static size_t to_file(struct transfer *t, const char *data, size_t n)
+{
+	if ((int64_t)n > t->to_max - t->to_bytes) {
+		t->too_large = true;
+		return 0;
+	}
+	for (size_t at = 0; at < n;) {
+		ssize_t wrote = pwrite(t->to->fd, data + at, n - at, (off_t)t->to_bytes);
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote < 0) {
+			t->file_errno = errno;
+			return 0;
+		}
+		at += (size_t)wrote;
+		t->to_bytes += wrote;
+	}
+	return n;
+}
+
+static size_t from_file(char *data, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	int64_t left = t->from->bytes - t->from_bytes;
+	size_t want = (int64_t)(size * n) < left ? size * n : (size_t)left;
+	ssize_t got = pread(t->from->fd, data, want, (off_t)t->from_bytes);
+	if (got < 0 || (got == 0 && want > 0)) {
+		t->file_errno = got < 0 ? errno : EIO;
+		return CURL_READFUNC_ABORT;
+	}
+	t->from_bytes += got;
+	return (size_t)got;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
+	long status = 0;
+	if (t->to && curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status / 100 == 2)
+		return to_file(t, data, size * n);
 	if (size * n > t->received_max - t->body.len) {
 		t->too_large = true;
 		return 0;
@@ -153,7 +197,7 @@ static bool headers_make(struct http_client *c, const struct http_client_request
 	bool ok = header_add(ret, "Expect:");
 	if (c->token)
 		ok &= header_add(ret, arena_printf(a, "Authorization: token %s", c->token));
-	if (rq->body.p)
+	if (rq->body.p || rq->body_file)
 		ok &= header_add(ret, arena_printf(a, "Content-Type: %s",
 						   rq->content_type ? rq->content_type : "application/json"));
 	if (gzip)
@@ -191,8 +235,18 @@ static void configure(struct http_client *c, const struct http_client_request *r
 		curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->socket_path);
 	if (c->loopback)
 		curl_easy_setopt(h, CURLOPT_PROXY, "");
+	if (rq->body_file || rq->answer_file) {
+		curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+		curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, (long)FILE_STANDSTILL_S);
+	}
 	if (strcmp(rq->method, "HEAD") == 0) {
 		curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
+	} else if (rq->body_file) {
+		curl_easy_setopt(h, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(h, CURLOPT_INFILESIZE_LARGE, (curl_off_t)rq->body_file->bytes);
+		curl_easy_setopt(h, CURLOPT_READFUNCTION, from_file);
+		curl_easy_setopt(h, CURLOPT_READDATA, t);
+		curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, rq->method);
 	} else if (body.p || strcmp(rq->method, "GET") != 0) {
 		/* POST with its length, zero included, under whatever name. */
 		curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
@@ -235,8 +289,12 @@ static int transfer_error(struct http_client *c, const struct http_client_reques
 	if (cancelled)
 		return err_set(e, ERR_CANCELLED, "%s %s: cancelled", rq->method, rq->path);
 	if (t->too_large)
-		return err_set(e, ERR_TOO_LARGE, "%s %s: the answer is larger than %zu bytes", rq->method, rq->path,
-			       t->received_max);
+		return err_set(e, ERR_TOO_LARGE, "%s %s: the answer is larger than %lld bytes", rq->method, rq->path,
+			       t->to ? (long long)t->to_max : (long long)t->received_max);
+	if (t->file_errno) {
+		errno = t->file_errno;
+		return err_errno(e, "%s %s", rq->method, rq->path);
+	}
 	if (buf_failed(&t->body) || code == CURLE_OUT_OF_MEMORY)
 		return err_nomem(e);
 	enum err_code ours = code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE;
@@ -258,7 +316,12 @@ int http_client_send(struct http_client *c, const struct http_client_request *rq
 		body = buf_str(&packed);
 	}
 	size_t max = rq->max_response_bytes ? rq->max_response_bytes : RESPONSE_MAX_BYTES;
-	struct transfer t = { .received_max = max, .retry_after_s = -1 };
+	struct transfer t = { .easy = c->easy,
+			      .to = rq->answer_file,
+			      .to_max = rq->answer_file ? rq->answer_file->bytes : 0,
+			      .from = rq->body_file,
+			      .received_max = max,
+			      .retry_after_s = -1 };
 	buf_init(&t.body, max);
 	struct curl_slist *headers = NULL;
 	char text[CURL_ERROR_SIZE] = "";
@@ -282,6 +345,8 @@ int http_client_send(struct http_client *c, const struct http_client_request *rq
 		rc = err_nomem(e);
 		goto out;
 	}
+	if (rq->answer_file)
+		rq->answer_file->bytes = t.to_bytes;
 	*ret = (struct http_client_response){ (int)status, { copy, t.body.len }, t.retry_after_s };
 out:
 	curl_slist_free_all(headers);

@@ -21,6 +21,12 @@ struct http_client_config {
 	int connect_timeout_ms; /* 0: 10 s */
 };
 
+/* A part of an open file, from its start. */
+struct http_client_file {
+	int fd;
+	int64_t bytes; /* of a body; or the most that is taken of an answer, afterwards what came */
+};
+
 struct http_client_request {
 	const char *method;
 	const char *path;	    /* "/api/..." */
@@ -30,6 +36,10 @@ struct http_client_request {
 	const char *const *headers; /* NULL-terminated "Name: value" lines, or NULL */
 	int timeout_ms;		    /* whole request; 0: 60 s */
 	size_t max_response_bytes;  /* 0: 64 MiB */
+	/* For what is too large for memory: the body from a file instead of `body`; the body of a 2xx answer into a file. A
+	 * transfer that stands still for half a minute ends as a timeout. NULL: none. */
+	const struct http_client_file *body_file;
+	struct http_client_file *answer_file;
 	/* polled about every 200 ms; true aborts with ERR_CANCELLED; may be NULL */
 	bool (*cancelled)(void *arg);
 	void *cancelled_arg;

@@ -403,3 +403,30 @@ def test_many_at_once(site):
         named = {row[0] for row in c.execute("SELECT blob_key FROM cache_entries")}
     assert {f.name for f in files(server)} == named
     assert server.admin("verify").stdout == ""
+
+
+def test_what_a_runner_is_given(own):
+    """Places of its own project, for the attempt that is its, as long as it runs."""
+    from helpers.runner import Site
+    server = Site(own, "--cache-entry-limit", "3")
+    run = server.run(server.stack("acme/shop/dev"))
+    assert run.order["cacheOptions"] == {"enable": False}
+    given = run.post("cache", method="PUT", key="npm-1")
+    assert given["maxBytes"] == 3 << 20
+    assert bare("PUT", given["url"], b"archive").status_code == 200
+    assert bare("GET", run.post("cache", method="GET", key="npm-1")["url"]).content == b"archive"
+    assert get(server.api, path_of("acme/shop/dev") + "/deployments/cache") == b"archive", "it is the project's"
+    other = server.run(server.stack("acme/other/dev", cacheOptions={"enable": True}))
+    assert other.order["cacheOptions"] == {"enable": True}
+    assert bare("GET", other.post("cache", method="GET", key="npm-1")["url"]).status_code == 404
+    # Refused, in the words of the public call.
+    assert "Invalid method" in run.api.refused(400, "POST", f"/api/runner/{run.id}/cache", {"attempt": 1, "method": "POST", "key": "x"})
+    for key in ("", "a/b", "..", "x" * 600, "a\nb"):
+        run.api.refused(400, "POST", f"/api/runner/{run.id}/cache", {"attempt": 1, "method": "GET", "key": key}, names="Invalid key")
+    run.api.refused(400, "POST", f"/api/runner/{run.id}/cache", {"method": "GET", "key": "x"}, names="attempt")
+    assert run.call("cache", method="GET", key="x", attempt=2).status_code == 409
+    assert run.api.call("POST", f"/api/runner/{other.id}/cache", {"attempt": 1, "method": "GET", "key": "x"}).status_code in (401, 403, 404)
+    # Without the deployment there is nothing.
+    run.step(0)
+    run.finish()
+    assert run.call("cache", method="GET", key="npm-1").status_code == 401

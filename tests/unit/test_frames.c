@@ -28,7 +28,25 @@ static void on_finish(void *arg, bool ok, struct str why)
 	buf_addf(&seen, "finish(%d,%.*s)", ok, STR_ARG(why));
 }
 
-static const struct frame_handler handler = { on_begin, on_output, on_end, on_skipped, on_finish, NULL };
+static void on_cache_get(void *arg, struct str key)
+{
+	buf_addf(&seen, "get(%.*s)", STR_ARG(key));
+}
+static void on_cache_put(void *arg, struct str key)
+{
+	buf_addf(&seen, "put(%.*s)", STR_ARG(key));
+}
+static void on_cache_data(void *arg, struct str bytes)
+{
+	buf_addf(&seen, "data(%.*s)", STR_ARG(bytes));
+}
+static void on_cache_end(void *arg, bool whole)
+{
+	buf_addf(&seen, "whole(%d)", whole);
+}
+
+static const struct frame_handler handler = { on_begin,	    on_output,	  on_end,	 on_skipped,   on_finish,
+					      on_cache_get, on_cache_put, on_cache_data, on_cache_end, NULL };
 
 static void add_frame(struct buf *b, char type, const char *payload, size_t n)
 {
@@ -42,13 +60,20 @@ static void good_stream(struct buf *b)
 	add_frame(b, 'B', "Pre-run command 1", 17);
 	add_frame(b, 'O', "hello", 5);
 	add_frame(b, 'O', "", 0);
+	add_frame(b, 'G', "npm-1", 5);
+	add_frame(b, 'P', "npm-2", 5);
+	add_frame(b, 'D', "archive", 7);
+	add_frame(b, 'O', "meanwhile", 9);
+	add_frame(b, 'Z', "y", 1);
+	add_frame(b, 'P', "npm-3", 5);
 	add_frame(b, 'E', "\0it broke", 9);
 	add_frame(b, 'N', "pulumi update", 13);
 	add_frame(b, 'F', "\0it broke", 9);
 }
 
 static const char good[] =
-	"begin(Pre-run command 1)out(hello)out()end(0,it broke)skipped(pulumi update)finish(0,it broke)";
+	"begin(Pre-run command 1)out(hello)out()get(npm-1)put(npm-2)data(archive)out(meanwhile)whole(1)put(npm-3)"
+	"end(0,it broke)skipped(pulumi update)finish(0,it broke)";
 
 static void test_any_cut(void **state)
 {
@@ -89,6 +114,11 @@ static void test_refused(void **state)
 	refuse("O\0\0\0\x7F", 5);	    /* longer than any frame */
 	refuse("X\0\0\0\0", 5);
 	refuse("F\1\0\0\0\1F\1\0\0\0\1", 12); /* nothing comes after the end */
+	refuse("G\1\0\0\0k", 6);	      /* an archive outside of a step */
+	refuse("B\1\0\0\0aD\1\0\0\0x", 12);   /* pieces of none */
+	refuse("B\1\0\0\0aZ\1\0\0\0y", 12);
+	refuse("B\1\0\0\0aG\0\0\0\0", 11);
+	refuse("B\1\0\0\0aP\1\0\0\0kP\1\0\0\0k", 18);
 	refuse("F\0\0\0\0", 5);
 }
 

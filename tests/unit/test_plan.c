@@ -6,7 +6,7 @@
 #include "executor/plan.h"
 #include "os/file.h"
 
-static const char text[] = "{\"version\":1,\"root\":\"/\",\"tree\":\"/deployment\",\"workDir\":\"/deployment/infra\","
+static const char text[] = "{\"version\":2,\"root\":\"/\",\"tree\":\"/deployment\",\"workDir\":\"/deployment/infra\","
 			   "\"stack\":\"acme/shop/prod\",\"operation\":\"destroy\",\"shell\":\"sh\","
 			   "\"preRunCommands\":[\"one\",\"two \\\"x\\\"\"],\"skipInstallDependencies\":true,"
 			   "\"deleteAfterDestroy\":true,\"remediateIfDriftDetected\":false,"
@@ -68,9 +68,9 @@ static void refused(void **state)
 		"",
 		"{}",
 		"[]",
-		"{\"version\":2,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[]}",
-		"{\"version\":1,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\"]]}",
-		"{\"version\":1,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\",\"a\\u0000b\"]]}",
+		"{\"version\":99,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[]}",
+		"{\"version\":2,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\"]]}",
+		"{\"version\":2,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\",\"a\\u0000b\"]]}",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		_cleanup_arena_ struct arena a;
