@@ -80,7 +80,7 @@ def test_shapes(api, stack, ready):
     job, = done["jobs"]
     assert job["status"] == "succeeded" and RFC3339.match(job["started"]) and RFC3339.match(job["lastUpdated"])
     names = [s["name"] for s in job["steps"]]
-    assert names[0] == "Setup" and names[1:2] == ["Get source"] and names[-1] == "pulumi update", names
+    assert names[0] == "Setup" and names[1:3] == ["Download deployment executor", "Get source"] and names[-1] == "pulumi update", names
     for step in job["steps"]:
         assert step["status"] == "succeeded" and RFC3339.match(step["started"]) and RFC3339.match(step["lastUpdated"])
     variables = {v["name"]: v for v in done["configuration"]["environmentVariables"]}

@@ -4,7 +4,6 @@ import re
 
 import pytest
 from helpers import programs
-from helpers.api import path_of
 
 LEVELS = ["bubblewrap", "process"]
 
@@ -255,8 +254,6 @@ def test_a_command_that_takes_the_tree_away(made, project):
     assert "Error: Pulumi.yaml: cannot open /deployment/infra/Pulumi.yaml: Not a directory" in s.log
     s.run(expect="failed", commands=["rm -f Pulumi.yaml"])
     assert "There is no Pulumi.yaml in this folder" in s.text("Download dependencies")
-    assert "Pulumi.yaml" in s.text("pulumi preview") or "no Pulumi" in s.log
+    assert "no Pulumi.yaml project file found" in s.log
     s.run(expect="failed", commands=["rm -rf ../infra"], cacheOptions={"enable": True})
     assert "executor ended early" not in s.log
-    s.run()
-    assert path_of(s.stack)
