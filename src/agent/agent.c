@@ -272,6 +272,17 @@ static int open_work_dir(struct agent *agent, struct arena *a, int *ret_lock, st
 	return r == 0 ? read_instance(agent, a, e) : r;
 }
 
+static int open_mirrors(struct agent *agent, struct arena *a, struct err *e)
+{
+	agent->mirrors.dir = arena_printf(a, "%s/mirrors", agent->work_dir);
+	agent->mirrors.salt = agent->instance;
+	agent->mirrors.bytes_max = agent->config->git_cache_max_bytes;
+	int r = agent->mirrors.dir ? file_mkdir_p(agent->mirrors.dir, 0700, e) : err_nomem(e);
+	if (r == 0)
+		mirror_sweep(&agent->mirrors);
+	return r;
+}
+
 static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct err *e)
 {
 	const struct agent_config *c = agent->config;
@@ -292,6 +303,8 @@ static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct e
 	int r = read_token(agent, a, e);
 	if (r == 0)
 		r = open_work_dir(agent, a, ret_lock, e);
+	if (r == 0)
+		r = open_mirrors(agent, a, e);
 	if (r == 0)
 		r = tools_find(agent, a, e);
 	if (r == 0)

@@ -14,45 +14,41 @@
 #include "os/file.h"
 
 #define TAIL_MAX_BYTES (16 * KIB)
-#define ARGUMENTS_MAX 64
+#define ARGUMENTS_MAX 96
+/* git maps packs, which does not count; what it holds beside them is some hundred bytes for each file, and files below the
+ * threshold. As much as the disk that they may have, within these bounds. */
+#define DATA_MIN_BYTES (256 * MIB)
+#define DATA_MAX_BYTES (1024 * MIB)
 #define KNOWN_HOSTS_MAX_BYTES (4 * MIB)
+#define LOOK_EVERY_US (500 * US_PER_MS)
 
 static const char *const options[] = {
-	"core.hooksPath=/dev/null",
-	"core.fsmonitor=false",
-	"protocol.allow=never",
-	"protocol.https.allow=always",
-	"protocol.ssh.allow=always",
-	"http.followRedirects=initial",
+	"core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.allow=never", "protocol.https.allow=always",
+	"protocol.ssh.allow=always", "http.followRedirects=initial",
 	/* A transfer that stands still is over; the deadline is for those that crawl. */
-	"http.lowSpeedLimit=1000",
-	"http.lowSpeedTime=60",
-	"credential.helper=",
-	"gc.auto=0",
-	"maintenance.auto=false",
-	"advice.detachedHead=false",
-	"init.defaultBranch=main",
-	"submodule.recurse=false",
+	"http.lowSpeedLimit=1000", "http.lowSpeedTime=60", "credential.helper=", "gc.auto=0", "maintenance.auto=false",
+	"advice.detachedHead=false", "init.defaultBranch=main", "submodule.recurse=false",
+	/* A folder of the tree that looks like a bare repository, with a configuration of its own, is none. */
+	"safe.bareRepository=explicit", "core.protectNTFS=true", "core.protectHFS=true",
+	/* Packs are copied from a mirror to a tree whole; loose objects would be thousands of files. */
+	"fetch.unpackLimit=1", "core.bigFileThreshold=64m", "core.abbrev=no", /* "HEAD is now at" and the whole hash */
 };
+
+/* A tree does not outlive the run. */
+static const char *const tree_options[] = { "core.fsync=none" };
 
 static const char *const insecure_options[] = { "protocol.file.allow=always", "protocol.http.allow=always" };
 
 /* What git, ssh and libcurl need of the agent's own environment. */
 static const char *const passed_on[] = {
-	"PATH",	    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY",	 "https_proxy",	 "NO_PROXY",
-	"no_proxy", "ALL_PROXY",  "all_proxy",	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO",
+	"PATH",	    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy",
+	"NO_PROXY", "no_proxy",	  "ALL_PROXY",	"all_proxy",
 };
 
 static const char *ssh_command(struct git *g)
 {
-	const char *d = g->base;
-	const struct order_auth *auth = &g->config->auth;
-	return arena_printf(g->a,
-			    "ssh -F /dev/null%s%s%s -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new "
-			    "-o UserKnownHostsFile=%s/git/known_hosts -o ConnectTimeout=30 -o ServerAliveInterval=15 "
-			    "-o PreferredAuthentications=publickey -o ForwardAgent=no -o PermitLocalCommand=no%s",
-			    auth->ssh_private_key ? " -i " : "", auth->ssh_private_key ? d : "",
-			    auth->ssh_private_key ? "/git/key" : "", d, auth->ssh_password ? "" : " -o BatchMode=yes");
+	bool asks = g->config->auth.ssh_password != NULL;
+	return arena_printf(g->a, "ssh -F %s/git/ssh_config%s", g->base, asks ? "" : " -o BatchMode=yes");
 }
 
 static int make_environment(struct git *g, struct err *e)
@@ -74,9 +70,9 @@ static int make_environment(struct git *g, struct err *e)
 		"GIT_CONFIG_NOSYSTEM=1",
 		"GIT_ATTR_NOSYSTEM=1",
 		"GIT_TERMINAL_PROMPT=0",
-		"LC_ALL=C", /* git_failure_is_transient reads it */
+		"LC_ALL=C", /* git_words.c reads it */
 	};
-	const char **list = arena_array(a, ARRAY_SIZE(own) + ARRAY_SIZE(passed_on) + 1, sizeof(*list));
+	const char **list = arena_array(a, ARRAY_SIZE(own) + ARRAY_SIZE(passed_on) + 3, sizeof(*list));
 	size_t n = 0;
 	for (size_t i = 0; list && i < ARRAY_SIZE(own); i++)
 		list[n++] = own[i];
@@ -84,6 +80,10 @@ static int make_environment(struct git *g, struct err *e)
 		const char *value = getenv(passed_on[i]);
 		if (value)
 			list[n++] = arena_printf(a, "%s=%s", passed_on[i], value);
+	}
+	if (list && g->has_ca) {
+		list[n++] = arena_printf(a, "GIT_SSL_CAINFO=%s/git/ca.pem", g->base);
+		list[n++] = arena_printf(a, "SSL_CERT_FILE=%s/git/ca.pem", g->base); /* git-lfs */
 	}
 	g->env = list;
 	return arena_failed(a) ? err_nomem(e) : 0;
@@ -148,23 +148,36 @@ void git_done(struct git *g)
 	g->config = NULL;
 }
 
-static const char *const *arguments(struct git *g, const char *const *args)
+static void add_options(const char **list, size_t *n, const char *const *more, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		BUG_ON(*n + 3 >= ARGUMENTS_MAX);
+		list[(*n)++] = "-c";
+		list[(*n)++] = more[i];
+	}
+}
+
+static const char *const *arguments(struct git *g, enum git_place place, const char *const *args)
 {
 	const char **list = arena_array(g->a, ARGUMENTS_MAX, sizeof(*list));
-	size_t n = 0;
+	size_t n = 0, more = 0;
 	if (!list)
 		return NULL;
 	list[n++] = "git";
-	list[n++] = "-C";
-	list[n++] = arena_printf(g->a, "%s/tree", g->base);
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-		list[n++] = "-c";
-		list[n++] = options[i];
+	if (place == GIT_TREE) {
+		list[n++] = "-C";
+		list[n++] = arena_printf(g->a, "%s/tree", g->base);
+	} else {
+		list[n++] = arena_printf(g->a, "--git-dir=%s", g->config->drop ? PROCESS_STAGE "/mirror" : g->mirror);
 	}
-	for (size_t i = 0; g->config->insecure && i < ARRAY_SIZE(insecure_options); i++) {
-		list[n++] = "-c";
-		list[n++] = insecure_options[i];
-	}
+	add_options(list, &n, options, ARRAY_SIZE(options));
+	if (place == GIT_TREE)
+		add_options(list, &n, tree_options, ARRAY_SIZE(tree_options));
+	if (g->config->insecure)
+		add_options(list, &n, insecure_options, ARRAY_SIZE(insecure_options));
+	while (g->c && g->c[more])
+		more++;
+	add_options(list, &n, g->c, more);
 	for (size_t i = 0; args[i]; i++) {
 		BUG_ON(n + 1 >= ARGUMENTS_MAX);
 		list[n++] = args[i];
@@ -183,54 +196,34 @@ static void keep_tail(struct git *g, const char *p, size_t n)
 	buf_add(&g->tail, p, n);
 }
 
-/* git's own last word: the last line that names a fault, else the last line. What ssh said comes before git's own, which
- * only says that there was something. */
-static struct str last_word(struct git *g)
+/* Whether what git has written so far may be there. Looking costs something: the larger the tree, the rarer. */
+static int check_size(struct git *g, enum git_place place, int64_t *next_us, struct err *e)
 {
-	struct str rest = buf_str(&g->tail), last = STR("no reason given"), fault = STR_NULL;
-	while (rest.p) {
-		struct str line = str_trim(str_cut(rest, '\n', &rest));
-		if (line.n == 0)
-			continue;
-		if (str_starts_with(line, "fatal: Could not read from remote"))
-			fault = last;
-		else if (str_starts_with(line, "fatal: ") || str_starts_with(line, "error: ") ||
-			 str_starts_with(line, "ERROR: "))
-			fault = line;
-		last = line;
-	}
-	if (fault.p)
-		last = fault;
-	if (last.n > 400)
-		last.n = 400;
-	return last;
-}
-
-static int git_error(struct git *g, const char *verb, struct err *e)
-{
-	static const struct {
-		const char *said, *meant;
-	} hints[] = {
-		{ "could not read Username",
-		  "the repository does not exist or wants credentials, and the settings hold none for it" },
-		{ "Host key verification failed",
-		  "the server's ssh key is not the one that this runner has met before (known_hosts in "
-		  "the runner's work folder)" },
-	};
-	struct str word = last_word(g);
-	for (size_t i = 0; i < ARRAY_SIZE(hints); i++) {
-		if (memmem(word.p, word.n, hints[i].said, strlen(hints[i].said)))
-			return err_set(e, ERR_BAD_REQUEST, "git %s failed: %s (%.*s)", verb, hints[i].meant,
-				       STR_ARG(word));
-	}
-	return err_set(e, ERR_BAD_REQUEST, "git %s failed: %.*s", verb, STR_ARG(word));
+	const struct git_config *c = g->config;
+	int64_t began_us = clock_mono_us();
+	uint64_t bytes = 0;
+	if (!c->bytes_max || began_us < *next_us)
+		return 0;
+	const char *folder = place == GIT_MIRROR ? g->mirror : arena_printf(g->a, "%s/tree", c->dir);
+	if (!folder)
+		return err_nomem(e);
+	(void)file_tree_size(folder, c->bytes_max, &bytes, NULL);
+	if (bytes > c->bytes_max)
+		return err_set(e, ERR_TOO_LARGE,
+			       "the repository is larger than the %llu MiB that this runner takes (--source-limit)",
+			       (unsigned long long)(c->bytes_max / MIB));
+	int64_t now_us = clock_mono_us();
+	*next_us = now_us + LOOK_EVERY_US + 10 * (now_us - began_us);
+	return 0;
 }
 
 /* Reads until the process has ended. */
-static int follow(struct git *g, struct process *p, int in, bool quiet, struct process_status *ret, struct err *e)
+static int follow(struct git *g, enum git_place place, struct process *p, int in, bool quiet,
+		  struct process_status *ret, struct err *e)
 {
 	const struct git_config *c = g->config;
 	char chunk[16 * KIB];
+	int64_t look_us = clock_mono_us() + LOOK_EVERY_US;
 	for (bool open = true;;) {
 		struct pollfd watch[] = { { .fd = open ? in : -1, .events = POLLIN },
 					  { .fd = p->pidfd, .events = POLLIN },
@@ -240,6 +233,9 @@ static int follow(struct git *g, struct process *p, int in, bool quiet, struct p
 			return err_set(e, ERR_CANCELLED, "cancelled");
 		if (left <= 0)
 			return err_set(e, ERR_TIMEOUT, "git took too long");
+		int size = check_size(g, place, &look_us, e);
+		if (size < 0)
+			return size;
 		poll(watch, ARRAY_SIZE(watch), left > 500 * US_PER_MS ? 500 : (int)(left / US_PER_MS) + 1);
 		if (watch[0].revents) {
 			ssize_t n = read(in, chunk, sizeof(chunk));
@@ -260,7 +256,28 @@ static int follow(struct git *g, struct process *p, int in, bool quiet, struct p
 	}
 }
 
-int git_run(struct git *g, const char *const *args, bool quiet, struct err *e)
+static uint64_t data_max(uint64_t bytes_max)
+{
+	if (!bytes_max || bytes_max > DATA_MAX_BYTES)
+		return DATA_MAX_BYTES;
+	return bytes_max < DATA_MIN_BYTES ? DATA_MIN_BYTES : bytes_max;
+}
+
+/* git's own last word; but ssh does not say that it could not open the key. */
+static int explain(struct git *g, const char *verb, struct err *e)
+{
+	const struct order_auth *auth = &g->config->auth;
+	struct str said = buf_str(&g->tail);
+	if (auth->ssh_private_key && git_key_is_locked(auth->ssh_private_key) && said.n &&
+	    memmem(said.p, said.n, "Permission denied (", strlen("Permission denied (")))
+		return err_set(e, ERR_BAD_REQUEST,
+			       "git %s failed: the passphrase of the ssh key (sshAuth.password) is %s, or the server "
+			       "does not accept the key",
+			       verb, auth->ssh_password ? "wrong" : "missing");
+	return git_error(said, verb, e);
+}
+
+int git_run(struct git *g, enum git_place place, const char *const *args, bool quiet, struct err *e)
 {
 	const struct git_config *c = g->config;
 	const struct process_mount mounts[] = {
@@ -270,10 +287,15 @@ int git_run(struct git *g, const char *const *args, bool quiet, struct err *e)
 		  .target = "/etc/passwd",
 		  .is_file = true,
 		  .read_only = true },
+		{ .source = g->mirror, .target = "mirror" },
 	};
-	const struct process_limit no_core = { RLIMIT_CORE, 0 };
+	const struct process_limit limits[] = {
+		{ RLIMIT_CORE, 0 },
+		{ RLIMIT_DATA, data_max(c->bytes_max) },
+		{ RLIMIT_FSIZE, c->bytes_max },
+	};
 	int fds[2];
-	const char *const *argv = arguments(g, args);
+	const char *const *argv = arguments(g, place, args);
 	if (!argv || arena_failed(g->a))
 		return err_nomem(e);
 	if (pipe2(fds, O_CLOEXEC) != 0)
@@ -289,10 +311,10 @@ int git_run(struct git *g, const char *const *args, bool quiet, struct err *e)
 					 .drop = c->drop,
 					 .uid = c->uid,
 					 .gid = c->gid,
-					 .limits = &no_core,
-					 .limit_count = 1,
+					 .limits = limits,
+					 .limit_count = ARRAY_SIZE(limits) - !c->bytes_max,
 					 .mounts = mounts,
-					 .mount_count = c->drop ? ARRAY_SIZE(mounts) : 0 };
+					 .mount_count = c->drop ? ARRAY_SIZE(mounts) - (place == GIT_TREE) : 0 };
 	struct process p = PROCESS_NONE;
 	struct process_status s;
 	int r = process_spawn(&config, &p, e);
@@ -303,50 +325,11 @@ int git_run(struct git *g, const char *const *args, bool quiet, struct err *e)
 	if (r < 0)
 		return r;
 	buf_reset(&g->tail);
-	r = follow(g, &p, in, quiet, &s, e);
+	r = follow(g, place, &p, in, quiet, &s, e);
 	process_kill(&p);
+	if (r == 0 && s.signalled && s.code == SIGXFSZ)
+		return err_set(e, ERR_TOO_LARGE, "the repository is larger than this runner takes (--source-limit)");
 	if (r == 0 && (s.signalled || s.code != 0))
-		r = git_error(g, args[0], e);
+		r = explain(g, args[0], e);
 	return r;
-}
-
-bool git_failure_is_transient(struct str output)
-{
-	static const char *const permanent[] = {
-		"Authentication failed",
-		"could not read Username",
-		"could not read Password",
-		"Permission denied",
-		"epository not found",
-		"epository '",
-		"does not appear to be a git repository",
-		"find remote ref",
-		"Host key verification failed",
-		"REMOTE HOST IDENTIFICATION HAS CHANGED",
-		"returned error: 400",
-		"returned error: 401",
-		"returned error: 403",
-		"returned error: 404",
-		"dubious ownership",
-		"does not exist",
-		"not allowed",
-		"not supported",
-		"SSL certificate problem",
-		"No such file or directory",
-		"not our ref",
-		"unadvertised object",
-		"No space left on device",
-		"not a tree",
-		"reference is not a tree",
-		"did not match",
-		"Access denied",
-		"HTTP Basic: Access denied",
-		"Invalid username or",
-		"Load key",
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(permanent); i++) {
-		if (output.n && memmem(output.p, output.n, permanent[i], strlen(permanent[i])))
-			return false;
-	}
-	return true;
 }

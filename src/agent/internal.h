@@ -12,6 +12,7 @@
 #include "agent/api.h"
 #include "agent/limits.h"
 #include "agent/lines.h"
+#include "agent/mirror.h"
 #include "agent/upload.h"
 #include "agent/watch.h"
 #include "base/id.h"
@@ -34,6 +35,7 @@ struct agent {
 	const char *instance; /* id of the work folder, kept in it */
 	char life[ID_SIZE];   /* id of this process */
 	const char *known_hosts;
+	struct mirror_cache mirrors;
 	const char *tools_dir; /* NULL: there is no pulumi */
 	const char *executor;
 	const char *bwrap;

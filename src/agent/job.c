@@ -26,6 +26,7 @@
 #define KILLED_PATIENCE_MS 3000
 /* A clone that is not through after this will not be. */
 #define SOURCE_TIMEOUT_US (30 * US_PER_MINUTE)
+#define SOURCE_RETRY_MS 1000
 /* After the grace period of a stop and the cancel's ladder: a word to the server. */
 #define STOP_PATIENCE_US (10 * US_PER_S)
 #define HEARTBEAT_MAX_S 5
@@ -205,11 +206,14 @@ static int get_source(struct job *j, struct err *e)
 					    .insecure = j->agent->insecure,
 					    .known_hosts = j->agent->known_hosts,
 					    .deadline_us = limit_us < j->deadline_us ? limit_us : j->deadline_us,
+					    .bytes_max = j->agent->config->source_max_bytes,
 					    .wake_fd = -1,
 					    .stopped = is_stopped,
 					    .output = git_output,
 					    .arg = j },
 				   .source = &j->order.git,
+				   .mirrors = &j->agent->mirrors,
+				   .retry_pause_ms = SOURCE_RETRY_MS,
 				   .say = git_say };
 	return source_fetch(&c, &j->arena, &j->repo_dir, e);
 }

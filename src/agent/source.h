@@ -5,10 +5,13 @@
 #define SLIPWAY_AGENT_SOURCE_H
 
 #include "agent/git.h"
+#include "agent/mirror.h"
 
 struct source_config {
 	struct git_config git; /* `url` and `auth` are filled here; `arg` belongs to all functions */
 	const struct order_git *source;
+	const struct mirror_cache *mirrors;	  /* NULL: none */
+	int retry_pause_ms;			  /* before the first further try; each later pause is twice as long */
 	void (*say)(void *arg, const char *line); /* a line of ours, without its break */
 };
 
