@@ -4,6 +4,7 @@ import getpass
 import http.server
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 from pathlib import Path
@@ -51,18 +52,73 @@ class Repository:
         self.git("push", "--quiet", "--force", "origin", branch)
         return self.git("rev-parse", "HEAD")
 
+    def submodule(self, path, url, commit, name=None, more=""):
+        """A submodule, also one that git would not let one add: an entry of the tree, and what .gitmodules says of it."""
+        modules = self.tree / ".gitmodules"
+        text = modules.read_text() if modules.exists() else ""
+        modules.write_text(text + f'[submodule "{name or path}"]\n\tpath = {path}\n\turl = {url}\n{more}')
+        if not (self.tree / path).exists() and ".." not in path:
+            (self.tree / path).mkdir(parents=True)
+        self.git("add", "--all")
+        if ".." not in path:
+            self.git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+        self.git("commit", "--quiet", "-m", "submodule")
+        self.git("push", "--quiet", "--force", "origin", "HEAD:main")
+
+    def import_(self, stream: bytes):
+        """`git fast-import` into the bare repository: for what would take many commands."""
+        subprocess.run(["git", "-c", "core.compression=0", "fast-import", "--quiet", "--force"], cwd=self.bare, env=self.environment, input=stream, check=True)
+
+    def history(self, count: int) -> list:
+        """Commits on main, each with a README of its own: their hashes, oldest first."""
+        stream = ""
+        for n in range(count):
+            text = f"number {n}\n"
+            stream += (f"commit refs/heads/main\ncommitter Test <test@example.com> {1700000000 + n} +0000\ndata 2\nn\n"
+                       f"M 644 inline README\ndata {len(text)}\n{text}\n")
+        self.import_(stream.encode())
+        return self.git("rev-list", "--reverse", "main", cwd=self.bare).split()
+
     @property
     def url(self) -> str:
         return self.bare.as_uri()
 
 
-class HttpGit:
-    """`git http-backend` behind a small server that asks for a user and a password."""
+class Authority:
+    """A certificate authority of the test's own, and a certificate of it for the loopback. `file` is what a user trusts."""
 
-    def __init__(self, root: Path, user="robot", password="s3cret-of-http"):
-        self.root, self.user, self.password = root, user, password
-        self.requests = []
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file, self.certificate = folder / "ca.pem", folder / "server.pem"
+
+        def openssl(*arguments):
+            subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, cwd=folder)
+
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", 30, "-subj", "/CN=Test authority",
+                "-keyout", "ca.key", "-out", self.file)
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", "server.key",
+                "-out", "server.csr")
+        (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        openssl("x509", "-req", "-in", "server.csr", "-CA", self.file, "-CAkey", "ca.key", "-days", 30, "-extfile", "names", "-out", self.certificate)
+        self.key = folder / "server.key"
+
+
+class HttpGit:
+    """`git http-backend` behind a small server that asks for a user and a password. With an Authority it speaks https.
+
+    accepts      says whether an Authorization header is good
+    before       is called with the path of each request that was let in; what it returns, if anything, is the answer:
+                 (status, headers, body)
+    protocol     the newest version of git's protocol that it knows; 0 hands out no commits by their hash
+    requests     (path, Authorization) of each request; sent: the bytes of all answers
+    """
+
+    def __init__(self, root: Path, user="robot", password="s3cret-of-http", authority=None, host="127.0.0.1"):
+        self.root, self.user, self.password, self.host = root, user, password, host
+        self.requests, self.sent, self.protocol = [], 0, 2
         self.accepts = lambda header: header == self.basic
+        self.before = lambda path: None
+        self.scheme = "https" if authority else "http"
         backend = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip() + "/git-http-backend"
         outer = self
 
@@ -72,44 +128,80 @@ class HttpGit:
             def log_message(self, *_):
                 pass
 
-            def serve(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
-                if self.headers.get("Transfer-Encoding") == "chunked":
-                    body = b""
-                    while size := int(self.rfile.readline().split(b";")[0], 16):
-                        body += self.rfile.read(size)
-                        self.rfile.readline()
+            def answer(self, status, headers, body=b""):
+                self.send_response(status)
+                for key, value in headers:
+                    self.send_header(key, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                outer.sent += len(body)
+
+            def body(self):
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = b""
+                while size := int(self.rfile.readline().split(b";")[0], 16):
+                    body += self.rfile.read(size)
                     self.rfile.readline()
+                self.rfile.readline()
+                return body
+
+            def serve(self):
+                body = self.body()
                 outer.requests.append((self.path, self.headers.get("Authorization")))
                 if not outer.accepts(self.headers.get("Authorization")):
-                    self.send_response(401)
-                    self.send_header("WWW-Authenticate", 'Basic realm="git"')
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
+                    return self.answer(401, [("WWW-Authenticate", 'Basic realm="git"')])
+                given = outer.before(self.path)
+                if given:
+                    return self.answer(*given)
                 path, _, query = self.path.partition("?")
                 env = {"PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(outer.root), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path,
                        "QUERY_STRING": query, "REQUEST_METHOD": self.command, "CONTENT_LENGTH": str(len(body)),
                        "CONTENT_TYPE": self.headers.get("Content-Type", ""), "REMOTE_USER": outer.user, "REMOTE_ADDR": "127.0.0.1",
                        "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                       "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                       "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-                out = subprocess.run([backend], input=body, env=env, capture_output=True).stdout
-                head, _, payload = out.partition(b"\r\n\r\n")
-                headers = [line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line]
-                status = next((int(v.split()[0]) for k, v in headers if k == "Status"), 200)
-                self.send_response(status)
+                       "GIT_PROTOCOL": self.headers.get("Git-Protocol", "") if outer.protocol == 2 else "",
+                       "GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
+                       "GIT_CONFIG_KEY_1": "uploadpack.allowFilter", "GIT_CONFIG_VALUE_1": "true"}
+                with subprocess.Popen([backend], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as run:
+                    threading.Thread(target=self.feed, args=(run.stdin, body), daemon=True).start()
+                    self.pass_on(run.stdout)
+
+            @staticmethod
+            def feed(pipe, body):
+                try:
+                    pipe.write(body)
+                    pipe.close()
+                except OSError:
+                    pass
+
+            def pass_on(self, out):
+                headers = []
+                while line := out.readline().strip():
+                    headers.append(line.decode().split(": ", 1))
+                self.send_response(next((int(v.split()[0]) for k, v in headers if k == "Status"), 200))
                 for key, value in headers:
                     if key not in ("Status", "Content-Length"):
                         self.send_header(key, value)
-                self.send_header("Content-Length", str(len(payload)))
+                self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                self.wfile.write(payload)
+                while piece := out.read1(1 << 18):
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                    outer.sent += len(piece)
+                self.wfile.write(b"0\r\n\r\n")
 
-            do_GET = do_POST = serve
+            do_GET = do_POST = do_PUT = serve
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Quiet(http.server.ThreadingHTTPServer):
+            def handle_error(self, request, client_address):
+                pass  # a client that was killed
+
+        self.server = Quiet(("127.0.0.1", 0), Handler)
+        if authority:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(authority.certificate, authority.key)
+            # The handshake is made by the connection's own thread, at its first byte.
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 
@@ -117,8 +209,17 @@ class HttpGit:
     def basic(self):
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
+    @property
+    def auth(self):
+        """For the settings."""
+        return {"basicAuth": {"userName": self.user, "password": {"secret": self.password}}}
+
+    @property
+    def origin(self):
+        return f"{self.scheme}://{self.host}:{self.server.server_port}"
+
     def url(self, repository: Repository) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/{repository.bare.relative_to(self.root)}"
+        return f"{self.origin}/{repository.bare.relative_to(self.root)}"
 
     def stop(self):
         self.server.shutdown()
@@ -132,10 +233,12 @@ class SshGit:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        for name in ("host", "client", "stranger"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name], check=True)
+        self.passphrase = "open ~ 's3same'"
+        for name in ("host", "client", "stranger", "locked"):
+            phrase = self.passphrase if name == "locked" else ""
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", phrase, "-C", name, "-f", folder / name], check=True)
         authorized = folder / "authorized_keys"
-        authorized.write_text((folder / "client.pub").read_text())
+        authorized.write_text((folder / "client.pub").read_text() + (folder / "locked.pub").read_text())
         authorized.chmod(0o600)
         folder.chmod(0o700)
         wrapper = folder / "git-only"
@@ -154,6 +257,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 PermitRootLogin prohibit-password
+LogLevel VERBOSE
 ForceCommand {wrapper}
 """)
         sshd = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -180,8 +284,13 @@ ForceCommand {wrapper}
     def wrong_key(self) -> str:
         return (self.folder / "stranger").read_text()
 
-    def url(self, repository: Repository) -> str:
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{repository.bare}"
+    @property
+    def locked_key(self) -> str:
+        """Good, and needs `passphrase`."""
+        return (self.folder / "locked").read_text()
+
+    def url(self, repository: Repository, host="127.0.0.1") -> str:
+        return f"ssh://{getpass.getuser()}@{host}:{self.port}{repository.bare}"
 
     def stop(self):
         self.process.terminate()

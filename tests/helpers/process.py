@@ -240,7 +240,7 @@ class Server(Program):
 class Agent(Program):
     """`slipway agent`: a runner alone."""
 
-    def __init__(self, folder: Path, server: Server, token: str, *options, name="runner", isolation="process", insecure=True, clock=None):
+    def __init__(self, folder: Path, server: Server, token: str, *options, name="runner", isolation="process", insecure=True, clock=None, env=None):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "home").mkdir(exist_ok=True)
         secret = folder / "pool-token"
@@ -249,7 +249,8 @@ class Agent(Program):
         more = ["--allow-insecure-sources"] if insecure else []
         super().__init__(folder, "agent", ["agent", "--server", server.url, "--token-file", secret, "--isolation", isolation,
                                            "--work", folder / "work", "--name", name, *more, *options],
-                         environment(folder / "home", clock))
+                         environment(folder / "home", clock, **(env or {})))
+        self.work = folder / "work"
 
 
 def run_slipway(folder: Path, *arguments, timeout=60, env=None) -> subprocess.CompletedProcess:

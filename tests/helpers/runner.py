@@ -1,7 +1,11 @@
-"""A runner of the test's own: it speaks the runner protocol by hand, so that a test says what happens and when."""
+"""Runners: one of the test's own, which speaks the runner protocol by hand, so that a test says what happens and when; and
+real ones, as somebody would set them up."""
+import itertools
 import time
 
+from helpers import process
 from helpers.api import path_of
+from helpers.git import Authority, HttpGit
 
 
 class Site:
@@ -55,3 +59,48 @@ class Runner:
 
     def finish(self, status="succeeded", message=""):
         self.post("finish", status=status, message=message)
+
+
+class Yard:
+    """A server, and runners as in a real deployment: in a sandbox, without --allow-insecure-sources, with an authority of
+    the house for https. Sources are tried with programs that do nothing."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, folder, *options, clock=None, **more):
+        self.folder, self.clock = folder, clock
+        self.authority = Authority(folder / "authority")
+        self.site = Site(lambda *o, **m: process.Server(folder / "server", *o, **m), clock=clock)
+        self.api, self.started = self.site.api, []
+        self.runner = self.agent(*options, **more)
+
+    def agent(self, *options, isolation="bubblewrap", insecure=False, **more):
+        one = process.Agent(self.folder / f"agent{len(self.started)}", self.site.server, self.site.pool["tokenValue"], *options, isolation=isolation,
+                            insecure=insecure, clock=self.clock, env={"GIT_SSL_CAINFO": str(self.authority.file), **more.pop("env", {})}, **more)
+        self.started.append(one)
+        return one
+
+    def https(self, root, **more):
+        return HttpGit(root, authority=self.authority, **more)
+
+    def stack(self):
+        return self.site.stack(f"acme/yard-{next(self.numbers)}/dev", sourceContext={"git": {"repoUrl": "https://example.com/x.git"}})
+
+    def start(self, git, *commands, stack=None, **more):
+        stack = stack or self.stack()
+        return stack, self.api.deploy(stack, "preview", sourceContext=git if "template" in git else {"git": git},
+                                      operationContext={"preRunCommands": list(commands)}, **more)["id"]
+
+    def fetch(self, git, *commands, timeout=120, stack=None, **more):
+        """Runs it; returns how the step `Get source` ended, and the log."""
+        stack, id = self.start(git, *commands, stack=stack, **more)
+        done = self.api.wait_status(stack, id, timeout=timeout)
+        steps = {s["name"]: s["status"] for s in done["jobs"][0]["steps"]}
+        return steps["Get source"], self.api.log(stack, id)
+
+    def stop(self):
+        for one in self.started:
+            if not one.stopped:
+                one.stop(expect=None)
+        if not self.site.server.stopped:
+            self.site.server.stop(expect=None)
