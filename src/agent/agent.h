@@ -37,7 +37,6 @@ struct agent_config {
 	const char
 		*executor; /* the program; NULL: `slipway-executor` beside our own program, else ../libexec/slipway */
 	uint64_t git_cache_max_bytes; /* of all mirrors of repositories (mirror.h); 0: none are kept */
-	uint64_t source_max_bytes;    /* of one checkout with its .git; 0: no limit */
 	/* Of one run each (limits.h). */
 	int64_t memory_limit_mib;    /* 0: four fifths of the machine's */
 	int64_t cpu_limit_percent;   /* 100: one processor; 0: no limit */

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "os/disk.h"
 #include "os/file.h"
 
 #define TAIL_MAX_BYTES (16 * KIB)
@@ -196,22 +197,23 @@ static void keep_tail(struct git *g, const char *p, size_t n)
 	buf_add(&g->tail, p, n);
 }
 
-/* Whether what git has written so far may be there. Looking costs something: the larger the tree, the rarer. */
-static int check_size(struct git *g, enum git_place place, int64_t *next_us, struct err *e)
+static int too_large(struct git *g, struct err *e)
+{
+	return err_set(e, ERR_TOO_LARGE,
+		       "the repository is larger than the %llu MiB that a run may have (--disk-limit of the agent)",
+		       (unsigned long long)(g->config->bytes_max / MIB));
+}
+
+/* Whether a mirror may be as large as it is now. Looking costs something: the larger it is, the rarer. */
+static int check_size(struct git *g, int64_t *next_us, struct err *e)
 {
 	const struct git_config *c = g->config;
-	int64_t began_us = clock_mono_us();
-	uint64_t bytes = 0;
+	int64_t began_us = clock_mono_us(), bytes = 0;
 	if (!c->bytes_max || began_us < *next_us)
 		return 0;
-	const char *folder = place == GIT_MIRROR ? g->mirror : arena_printf(g->a, "%s/tree", c->dir);
-	if (!folder)
-		return err_nomem(e);
-	(void)file_tree_size(folder, c->bytes_max, &bytes, NULL);
-	if (bytes > c->bytes_max)
-		return err_set(e, ERR_TOO_LARGE,
-			       "the repository is larger than the %llu MiB that this runner takes (--source-limit)",
-			       (unsigned long long)(c->bytes_max / MIB));
+	(void)disk_use(g->mirror, NULL, &bytes, NULL);
+	if ((uint64_t)bytes > c->bytes_max)
+		return too_large(g, e);
 	int64_t now_us = clock_mono_us();
 	*next_us = now_us + LOOK_EVERY_US + 10 * (now_us - began_us);
 	return 0;
@@ -233,7 +235,7 @@ static int follow(struct git *g, enum git_place place, struct process *p, int in
 			return err_set(e, ERR_CANCELLED, "cancelled");
 		if (left <= 0)
 			return err_set(e, ERR_TIMEOUT, "git took too long");
-		int size = check_size(g, place, &look_us, e);
+		int size = place == GIT_MIRROR ? check_size(g, &look_us, e) : 0;
 		if (size < 0)
 			return size;
 		poll(watch, ARRAY_SIZE(watch), left > 500 * US_PER_MS ? 500 : (int)(left / US_PER_MS) + 1);
@@ -263,18 +265,34 @@ static uint64_t data_max(uint64_t bytes_max)
 	return bytes_max < DATA_MIN_BYTES ? DATA_MIN_BYTES : bytes_max;
 }
 
+static bool said(struct git *g, const char *words)
+{
+	return g->tail.len && memmem(g->tail.data, g->tail.len, words, strlen(words));
+}
+
+/* A child that was ended for writing too much says nothing, and git only that something is wrong with it. */
+static bool outgrew(struct git *g, enum git_place place)
+{
+	const struct git_config *c = g->config;
+	const char *folder = place == GIT_MIRROR ? g->mirror : arena_printf(g->a, "%s/tree", c->dir);
+	int64_t bytes = 0;
+	if (!c->bytes_max || !folder || !said(g, "invalid index-pack output"))
+		return false;
+	return disk_use(folder, NULL, &bytes, NULL) == 0 && (uint64_t)bytes > c->bytes_max / 4 * 3;
+}
+
 /* git's own last word; but ssh does not say that it could not open the key. */
-static int explain(struct git *g, const char *verb, struct err *e)
+static int explain(struct git *g, enum git_place place, const char *verb, struct err *e)
 {
 	const struct order_auth *auth = &g->config->auth;
-	struct str said = buf_str(&g->tail);
-	if (auth->ssh_private_key && git_key_is_locked(auth->ssh_private_key) && said.n &&
-	    memmem(said.p, said.n, "Permission denied (", strlen("Permission denied (")))
+	if (outgrew(g, place))
+		return too_large(g, e);
+	if (auth->ssh_private_key && git_key_is_locked(auth->ssh_private_key) && said(g, "Permission denied ("))
 		return err_set(e, ERR_BAD_REQUEST,
 			       "git %s failed: the passphrase of the ssh key (sshAuth.password) is %s, or the server "
 			       "does not accept the key",
 			       verb, auth->ssh_password ? "wrong" : "missing");
-	return git_error(said, verb, e);
+	return git_error(buf_str(&g->tail), verb, e);
 }
 
 int git_run(struct git *g, enum git_place place, const char *const *args, bool quiet, struct err *e)
@@ -328,8 +346,8 @@ int git_run(struct git *g, enum git_place place, const char *const *args, bool q
 	r = follow(g, place, &p, in, quiet, &s, e);
 	process_kill(&p);
 	if (r == 0 && s.signalled && s.code == SIGXFSZ)
-		return err_set(e, ERR_TOO_LARGE, "the repository is larger than this runner takes (--source-limit)");
+		return too_large(g, e);
 	if (r == 0 && (s.signalled || s.code != 0))
-		r = explain(g, args[0], e);
+		r = explain(g, place, args[0], e);
 	return r;
 }

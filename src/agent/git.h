@@ -20,7 +20,7 @@ struct git_config {
 	struct source_url url;
 	struct order_auth auth;
 	int64_t deadline_us; /* monotonic: everything together */
-	uint64_t bytes_max;  /* of the checkout with its .git, and of a mirror; 0: no limit */
+	uint64_t bytes_max;  /* of a file, and of a mirror (the job's folder is watched, watch.h); 0: no limit */
 	int wake_fd;	     /* readable when `stopped` may have changed */
 	bool (*stopped)(void *arg);
 	void (*output)(void *arg, struct str bytes);

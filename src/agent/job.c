@@ -206,7 +206,7 @@ static int get_source(struct job *j, struct err *e)
 					    .insecure = j->agent->insecure,
 					    .known_hosts = j->agent->known_hosts,
 					    .deadline_us = limit_us < j->deadline_us ? limit_us : j->deadline_us,
-					    .bytes_max = j->agent->config->source_max_bytes,
+					    .bytes_max = (uint64_t)j->agent->limits.disk_bytes,
 					    .wake_fd = -1,
 					    .stopped = is_stopped,
 					    .output = git_output,

@@ -13,13 +13,13 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
+#include "os/disk.h"
 #include "os/file.h"
 
 #define NAMES_MAX 128 /* mirrors in use: more than an agent has slots */
 #define WAIT_MAX_US (5 * US_PER_MINUTE)
 /* Each run that found something new leaves a pack and a reference. From so many on a clone costs less than they do. */
 #define PACKS_MAX 50
-#define SIZE_ALL UINT64_MAX /* "enough" of file_tree_size */
 #define GROWTH_BYTES (256 * MIB)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -95,13 +95,13 @@ static bool begin_warm(struct mirror *m, struct arena *a)
 	const char *ready = arena_printf(a, "%s/ready", m->path);
 	struct str text;
 	int64_t first;
-	uint64_t bytes = 0;
+	int64_t bytes = 0;
 	if (!ready || file_read_regular(a, ready, 64, &text, NULL) < 0 || unlink(ready) != 0 ||
 	    !str_to_int64(str_trim(text), &first) || first < 0)
 		return false;
 	m->first_bytes = (uint64_t)first;
-	(void)file_tree_size(m->path, SIZE_ALL, &bytes, NULL);
-	return count_packs(m->path, a) <= PACKS_MAX && bytes <= 2 * m->first_bytes + GROWTH_BYTES;
+	(void)disk_use(m->path, NULL, &bytes, NULL);
+	return count_packs(m->path, a) <= PACKS_MAX && (uint64_t)bytes <= 2 * m->first_bytes + GROWTH_BYTES;
 }
 
 static int begin_cold(struct mirror *m, const struct git_config *git, struct arena *a, struct err *e)
@@ -158,12 +158,12 @@ static bool find_oldest(const struct mirror_cache *cache, struct arena *a, char 
 	ret_key[0] = '\0';
 	for (struct dirent *d; dir && (d = readdir(dir));) {
 		const char *path = arena_printf(a, "%s/%s", cache->dir, d->d_name);
-		uint64_t bytes = 0;
+		int64_t bytes = 0;
 		struct stat st;
 		if (strlen(d->d_name) >= sizeof(used[0]) || d->d_name[0] == '.' || !path ||
-		    file_tree_size(path, SIZE_ALL, &bytes, NULL) < 0)
+		    disk_use(path, NULL, &bytes, NULL) < 0)
 			continue;
-		*ret_sum += bytes;
+		*ret_sum += (uint64_t)bytes;
 		const char *ready = arena_printf(a, "%s/ready", path);
 		if (!ready || stat(ready, &st) != 0)
 			continue; /* in use */
@@ -202,13 +202,13 @@ void mirror_close(struct mirror *m, bool good)
 	arena_init(&a, MIB);
 	if (!m->path)
 		return;
-	uint64_t bytes = m->first_bytes;
+	int64_t bytes = (int64_t)m->first_bytes;
 	int r = 0;
 	if (good && !m->warm)
-		r = file_tree_size(m->path, SIZE_ALL, &bytes, &e);
+		r = disk_use(m->path, NULL, &bytes, &e);
 	if (good && r == 0)
 		r = file_chown_tree(m->path, geteuid(), getegid(), &e);
-	const char *text = arena_printf(&a, "%llu\n", (unsigned long long)bytes);
+	const char *text = arena_printf(&a, "%lld\n", (long long)bytes);
 	if (good && r == 0)
 		r = file_write_new(arena_printf(&a, "%s/ready", m->path), str_of(text), 0600, &e);
 	if (!good || r < 0)

@@ -61,7 +61,6 @@ int command_agent(struct invocation *in, struct err *e)
 		.executor = c->executor,
 		.allow_insecure_sources = c->allow_insecure_sources,
 		.git_cache_max_bytes = (uint64_t)c->git_cache_mib * MIB,
-		.source_max_bytes = (uint64_t)c->source_mib * MIB,
 		.dev = c->allow_process,
 		.grace_s = (int)(c->grace_us / US_PER_S),
 		.patience_us = c->patience_us,

@@ -43,7 +43,6 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	argv[i++] = arena_printf(a, "--log-buffer=%lld", (long long)config->log_buffer_mib);
 	argv[i++] = arena_printf(a, "--log-level=%s", config->log_level);
 	argv[i++] = arena_printf(a, "--git-cache-limit=%lld", (long long)config->git_cache_mib);
-	argv[i++] = arena_printf(a, "--source-limit=%lld", (long long)config->source_mib);
 	argv[i++] = "--name=dev";
 	argv[i++] = "--allow-insecure-sources";
 	argv[i++] = "--allow-process-isolation";

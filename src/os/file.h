@@ -27,9 +27,6 @@ int file_mkdir_p(const char *path, mode_t mode, struct err *e);
 int file_remove_tree(const char *path, struct err *e);
 /* Gives the tree to uid and gid, without following symbolic links; hard links to other owners' files are left. */
 int file_chown_tree(const char *path, uid_t uid, gid_t gid, struct err *e);
-/* The disk space of a tree, in bytes, without following symbolic links; no longer than until it is over `enough`. What
- * vanishes or is closed meanwhile does not count. */
-int file_tree_size(const char *path, uint64_t enough, uint64_t *ret, struct err *e);
 /* A new file with the bytes of `from`, which must be a regular one: shared by the file system where it can do that, so
  * that writing to one does not change the other. `go_on` (may be NULL) is asked now and then: ERR_CANCELLED. */
 int file_clone(const char *from, const char *to, mode_t mode, bool (*go_on)(void *arg), void *arg, struct err *e);

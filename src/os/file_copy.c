@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -9,42 +8,7 @@
 #include "base/limits.h"
 #include "os/file.h"
 
-#define DEPTH_MAX 1000
 #define PIECE_BYTES (16 * MIB)
-#define BLOCK_BYTES 512 /* of st_blocks, whatever the file system's are */
-
-static void add_size(int parent, const char *name, uint64_t enough, int depth, uint64_t *sum)
-{
-	struct stat st;
-	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return;
-	*sum += (uint64_t)st.st_blocks * BLOCK_BYTES;
-	if (!S_ISDIR(st.st_mode) || depth > DEPTH_MAX)
-		return;
-	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	for (struct dirent *d; *sum <= enough && (d = readdir(dir));) {
-		if (!streq(d->d_name, ".") && !streq(d->d_name, ".."))
-			add_size(fd, d->d_name, enough, depth + 1, sum);
-	}
-	closedir(dir);
-}
-
-int file_tree_size(const char *path, uint64_t enough, uint64_t *ret, struct err *e)
-{
-	uint64_t sum = 0;
-	struct stat st;
-	if (lstat(path, &st) != 0)
-		return err_errno(e, "cannot look at %s", path);
-	add_size(AT_FDCWD, path, enough, 0, &sum);
-	*ret = sum;
-	return 0;
-}
 
 /* By the kernel where it can; else through memory, for file systems that have no such copies between them. */
 static ssize_t copy_piece(int in, int out)

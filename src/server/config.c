@@ -95,8 +95,6 @@ const struct option config_options[] = {
 	OPTION(struct config, git_cache_mib, "git-cache-limit", OPTION_INT, RUNNER, .argument = "MIB",
 	       .fallback = "10240", .min = 0, .max = 1024 * 1024 * 1024,
 	       .help = "copies of repositories that the agent keeps, in MiB: the oldest go; 0: none"),
-	OPTION(struct config, source_mib, "source-limit", OPTION_INT, RUNNER, .argument = "MIB", .fallback = "20480",
-	       .min = 1, .max = 1024 * 1024 * 1024, .help = "the largest checkout of a run, in MiB"),
 	OPTION(struct config, allow_process, "allow-process-isolation", OPTION_BOOL, AGENT,
 	       .help = "with --isolation auto: run without a sandbox where none works"),
 	OPTION(struct config, times.runner_timeout_us, "runner-timeout", OPTION_DURATION, SERVER, TIME,

@@ -59,7 +59,7 @@ struct config {
 	int64_t patience_us;
 	int64_t log_buffer_mib;
 	/* agent */
-	int64_t git_cache_mib, source_mib;
+	int64_t git_cache_mib;
 	bool allow_insecure_sources;
 	bool allow_process;
 	const char *server;

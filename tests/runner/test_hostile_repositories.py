@@ -18,7 +18,7 @@ from helpers.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory):
-    yard = Yard(tmp_path_factory.mktemp("hostile"), "--source-limit", "48")
+    yard = Yard(tmp_path_factory.mktemp("hostile"), "--disk-limit", "48")
     yield yard
     yard.stop()
 
@@ -246,7 +246,7 @@ def test_a_pack_that_is_too_large(yard, https, repo):
     data = os.urandom(50 << 20)
     repo.import_(b"commit refs/heads/main\ncommitter T <t@example.com> 1700000000 +0000\ndata 1\nxM 644 inline big\ndata %d\n%s\n" % (len(data), data))
     ended, log = fetch(yard, https, repo)
-    assert ended == "failed" and "larger than" in log and "--source-limit" in log and "retrying" not in log, log
+    assert ended == "failed" and "larger than" in log and "--disk-limit" in log and "retrying" not in log, log
     used = subprocess.run(["du", "-sm", yard.runner.work], capture_output=True, text=True).stdout.split()[0]
     assert int(used) < 60
 
@@ -257,7 +257,7 @@ def test_a_checkout_that_is_too_large(yard, https, repo):
     tree = b"".join(b"M 644 :1 %d/%d\n" % (n % 40, n) for n in range(4000))
     repo.import_(b"blob\nmark :1\ndata %d\n%s\ncommit refs/heads/main\ncommitter T <t@example.com> 1700000000 +0000\ndata 1\nx%s\n" % (len(data), data, tree))
     ended, log = fetch(yard, https, repo)
-    assert ended == "failed" and "larger than the 48 MiB" in log, log
+    assert ended == "failed" and "took more than 48 MiB of the disk" in log, log
 
 
 def test_a_bomb_of_trees(yard, https, repo):
@@ -272,12 +272,16 @@ def test_a_bomb_of_trees(yard, https, repo):
     assert time.monotonic() - began < 60
 
 
-def test_a_repository_of_a_hundred_thousand_files(yard, https, repo):
+def test_a_repository_of_a_hundred_thousand_files(tmp_path, repo):
     """Is fine."""
+    yard = Yard(tmp_path / "yard")
+    https = yard.https(tmp_path)
     files = b"".join(b"M 644 inline d%d/f%d\ndata 0\n" % (n % 500, n) for n in range(100_000))
     repo.import_(b"commit refs/heads/main\ncommitter T <t@example.com> 1700000000 +0000\ndata 1\nx%s\n" % files)
     ended, log = fetch(yard, https, repo, "git ls-files | wc -l; ls d7 | wc -l; ls d499/f99999")
     assert ended == "succeeded" and "\n100000\n200\nd499/f99999\n" in log, log
+    https.stop()
+    yard.stop()
 
 
 # ---- sources that a runner has not ---------------------------------------------------------------------------------
