@@ -41,4 +41,8 @@ int source_tree_give(struct fetch *f, struct err *e);
 int source_tree_check_out(struct fetch *f, struct err *e);
 int source_tree_submodules(struct fetch *f, struct err *e);
 
+/* --- source_lfs.c --- */
+/* In the place of pointers to Git LFS the files, where git-lfs is installed. */
+int source_lfs(struct fetch *f, struct err *e);
+
 #endif

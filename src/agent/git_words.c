@@ -37,6 +37,10 @@ static const struct {
 	{ GIT_FAULT_REFUSED, "HTTP Basic: Access denied", NULL },
 	{ GIT_FAULT_REFUSED, "Access denied", NULL },
 	{ GIT_FAULT_REFUSED, "Invalid username or", NULL },
+	{ GIT_FAULT_REFUSED, "Authorization error", NULL }, /* git-lfs; so are these */
+	{ GIT_FAULT_REFUSED, "Authentication required", NULL },
+	{ GIT_FAULT_REFUSED, "or object not found", NULL },
+	{ GIT_FAULT_REFUSED, "bject does not exist", NULL },
 	{ GIT_FAULT_REFUSED, "not our ref", NULL },
 	{ GIT_FAULT_REFUSED, "unadvertised object", NULL },
 	{ GIT_FAULT_FINAL, "transport 'file' not allowed",

@@ -122,6 +122,8 @@ static int fetch_all(struct fetch *f, const char *dir, struct err *e)
 	}
 	if (r == 0)
 		r = source_tree_submodules(f, e);
+	if (r == 0)
+		r = source_lfs(f, e);
 	return r < 0 ? r : check_dir(f, dir, e);
 }
 

@@ -1,7 +1,9 @@
 """Repositories to deploy from, and real git servers on the loopback: http with basic auth, ssh with keys."""
 import base64
 import getpass
+import hashlib
 import http.server
+import json
 import os
 import shutil
 import ssl
@@ -110,12 +112,13 @@ class HttpGit:
     before       is called with the path of each request that was let in; what it returns, if anything, is the answer:
                  (status, headers, body)
     protocol     the newest version of git's protocol that it knows; 0 hands out no commits by their hash
+    lfs          the objects of its Git LFS, by their SHA-256
     requests     (path, Authorization) of each request; sent: the bytes of all answers
     """
 
     def __init__(self, root: Path, user="robot", password="s3cret-of-http", authority=None, host="127.0.0.1"):
         self.root, self.user, self.password, self.host = root, user, password, host
-        self.requests, self.sent, self.protocol = [], 0, 2
+        self.requests, self.sent, self.protocol, self.lfs = [], 0, 2, {}
         self.accepts = lambda header: header == self.basic
         self.before = lambda path: None
         self.scheme = "https" if authority else "http"
@@ -156,6 +159,10 @@ class HttpGit:
                 if given:
                     return self.answer(*given)
                 path, _, query = self.path.partition("?")
+                if path.endswith("/objects/batch"):
+                    return self.answer(200, [("Content-Type", "application/vnd.git-lfs+json")], outer.lfs_batch(json.loads(body)))
+                if path.startswith("/lfs-objects/"):
+                    return self.answer(200, [], outer.lfs[path.rsplit("/", 1)[1]])
                 env = {"PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(outer.root), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path,
                        "QUERY_STRING": query, "REQUEST_METHOD": self.command, "CONTENT_LENGTH": str(len(body)),
                        "CONTENT_TYPE": self.headers.get("Content-Type", ""), "REMOTE_USER": outer.user, "REMOTE_ADDR": "127.0.0.1",
@@ -204,6 +211,21 @@ class HttpGit:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
+
+    def lfs_batch(self, asked) -> bytes:
+        """The answer of Git LFS's batch API."""
+        objects = []
+        for one in asked["objects"]:
+            there = one["oid"] in self.lfs
+            objects.append({**one, **({"actions": {"download": {"href": f"{self.origin}/lfs-objects/{one['oid']}"}}} if there else
+                                      {"error": {"code": 404, "message": "Object does not exist"}})})
+        return json.dumps({"transfer": "basic", "objects": objects}).encode()
+
+    def lfs_pointer(self, data: bytes) -> str:
+        """Keeps it; what a repository has in its place."""
+        oid = hashlib.sha256(data).hexdigest()
+        self.lfs[oid] = data
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(data)}\n"
 
     @property
     def basic(self):
