@@ -10,10 +10,11 @@
 #include "os/disk.h"
 
 #define LOOK_US (200 * US_PER_MS)
-/* A walk although little was written: others may have removed as much. */
-#define WALK_AT_LEAST_US (60 * US_PER_S)
-/* After a walk this many times its duration passes until the next. */
-#define WALK_REST 20
+/* After a walk this many times its duration passes until the next: when much was written meanwhile, and when not (others
+ * may have removed as much). */
+#define REST_GROWN 20
+#define REST_STILL 50
+#define REST_STILL_LEAST_US (5 * US_PER_S)
 /* Below this much room on the disk whatever grows is ended, so that the machine lives on. */
 #define RESERVE_MAX_BYTES ((int64_t)1024 * 1024 * 1024)
 #define RESERVE_PART 20
@@ -29,8 +30,8 @@ struct watch {
 	atomic_bool stop;
 	_Atomic int finding;
 	struct disk_space at_start, last;
-	int64_t used_bytes; /* of the tree, at the last walk */
-	int64_t next_walk_us, last_walk_us;
+	int64_t used_bytes;		/* of the tree, at the last walk */
+	int64_t next_us, next_still_us; /* when to walk: when much was written, and when not */
 };
 
 static void found(struct watch *w, enum watch_finding finding)
@@ -56,8 +57,9 @@ static void walk(struct watch *w, const struct disk_space *now)
 	int r = disk_use(w->dir, &w->stop, &w->used_bytes, &e);
 	int64_t ended = clock_mono_us();
 	w->last = *now;
-	w->last_walk_us = ended;
-	w->next_walk_us = ended + (ended - began) * WALK_REST;
+	int64_t still_us = (ended - began) * REST_STILL;
+	w->next_us = ended + (ended - began) * REST_GROWN;
+	w->next_still_us = ended + (still_us > REST_STILL_LEAST_US ? still_us : REST_STILL_LEAST_US);
 	if (r == -ERR_TOO_LARGE)
 		found(w, WATCH_NESTED);
 	else if (r == 0 && w->used_bytes > w->limits->disk_bytes)
@@ -80,7 +82,7 @@ static void look_at_disk(struct watch *w)
 		return;
 	int64_t mono = clock_mono_us(), left = w->limits->disk_bytes - w->used_bytes;
 	bool grown = now.taken - w->last.taken > left / 2;
-	if (mono >= w->next_walk_us && (grown || mono >= w->last_walk_us + WALK_AT_LEAST_US))
+	if (mono >= (grown ? w->next_us : w->next_still_us))
 		walk(w, &now);
 }
 
@@ -119,7 +121,7 @@ int watch_start(const char *dir, const struct limits *limits, const struct cgrou
 			     .wake_fd = wake_fd,
 			     .at_start = now,
 			     .last = now,
-			     .last_walk_us = clock_mono_us() };
+			     .next_still_us = clock_mono_us() + REST_STILL_LEAST_US };
 	pthread_condattr_t attr;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_init(&attr);

@@ -1,0 +1,65 @@
+"""The table of docs/isolation.md, made from the tests: `python3 tests/helpers/isolation_table.py` writes it anew."""
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from helpers.hostile import ATTACKS, LEVELS  # noqa: E402
+
+PAGE = ROOT / "docs/isolation.md"
+BEGIN, END = "<!-- the table: tests/helpers/isolation_table.py -->\n", "<!-- its end -->\n"
+HOSTILE = "tests/runner/test_hostile.py"
+
+# What has a test of its own: (what it tries, levels that stop it, levels that do not, its test).
+OTHERS = [
+    ("leaves daemons behind: in other sessions, forked twice, deaf to signals", ("bubblewrap", "process"), (), f"{HOSTILE}::test_nothing_is_left"),
+    ("ignores the request to stop", ("bubblewrap", "process"), (), f"{HOSTILE}::test_whoever_ignores_the_request_to_stop_is_killed"),
+    ("prints a gigabyte in one line", ("bubblewrap", "process"), (), f"{HOSTILE}::test_the_log_of_a_gigabyte"),
+    ("fills the disk with files that have no name", ("bubblewrap",), (), "tests/runner/test_limits.py::test_a_disk_that_fills_with_nameless_files"),
+    ("takes all processor time (with `--cpu-limit`)", ("bubblewrap",), (), "tests/runner/test_limits.py::test_the_processors"),
+    ("takes memory or processes without end where there are no control groups", ("bubblewrap",), (), "tests/runner/test_limits.py::test_without_control_groups"),
+    ("goes on when its agent is killed", ("bubblewrap", "process"), (), "tests/runner/test_limits.py::test_what_a_killed_agent_left"),
+    ("uses system calls that lead out: mounts, namespaces, keys, bpf, io_uring, …", ("bubblewrap",), (), "tests/unit/test_seccomp.c::test_group"),
+    ("claims jobs, mints tokens, changes settings, touches other stacks with the run's token", ("bubblewrap", "process"), (),
+     "tests/runner/test_run_token.py::test_while_it_runs"),
+    ("uses the run's token after the end", ("bubblewrap", "process"), (), "tests/runner/test_run_token.py::test_after_its_end"),
+]
+
+
+def cell(level, stopped, open):
+    return "stopped" if level in stopped else "**not stopped**" if level in open else ""
+
+
+def rows():
+    for a in ATTACKS:
+        yield a.says, a.stopped, a.open, f"`test_hostile.py` {a.name}"
+    for says, stopped, open, test in OTHERS:
+        file, name = test.split("::")
+        yield says, stopped, open, f"`{Path(file).name}` {name}"
+
+
+def table() -> str:
+    lines = [f"| a program that | {' | '.join(LEVELS)} | test |", f"|---|{'---|' * len(LEVELS)}---|"]
+    lines += [f"| {says} | {' | '.join(cell(level, stopped, open) for level in LEVELS)} | {test} |" for says, stopped, open, test in rows()]
+    return "\n".join(lines) + "\n"
+
+
+def written() -> str:
+    """What the page has between the marks."""
+    return PAGE.read_text().split(BEGIN)[1].split(END)[0]
+
+
+def missing() -> list:
+    """Tests of OTHERS that are not there."""
+    def has(test):
+        file, name = test.split("::")
+        return (ROOT / file).exists() and re.search(rf"\b{name}\(", (ROOT / file).read_text())
+
+    return [test for *_, test in OTHERS if not has(test)]
+
+
+if __name__ == "__main__":
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(before + BEGIN + table() + END + rest.split(END)[1])
