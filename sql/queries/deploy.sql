@@ -513,3 +513,16 @@ SELECT (SELECT MIN(lease_expires_us) FROM deployments WHERE status IN ('accepted
 	(SELECT MIN(created_us) FROM deployments WHERE status = 'not-started') AS created_us,
 	(SELECT MIN(ended_us) FROM deployments WHERE log_removed_us IS NULL) AS ended_us,
 	(SELECT MIN(last_seen_us) FROM agents) AS seen_us;
+
+-- What an operator wants to see, each from an index. A queue is short, or it is what they look for.
+-- name: deploy_numbers :one
+-- in: online_us int
+-- out: queued int, accepted int, running int, claimable int, oldest_us int, agents int, pools int
+SELECT
+  (SELECT COUNT(*) FROM deployments WHERE status = 'not-started') AS queued,
+  (SELECT COUNT(*) FROM deployments WHERE status IN ('accepted', 'running') AND status = 'accepted') AS accepted,
+  (SELECT COUNT(*) FROM deployments WHERE status IN ('accepted', 'running') AND status = 'running') AS running,
+  (SELECT COUNT(*) FROM claimable_deployments) AS claimable,
+  COALESCE((SELECT MIN(created_us) FROM deployments WHERE status = 'not-started'), 0) AS oldest_us,
+  (SELECT COUNT(*) FROM agents WHERE last_seen_us > :online_us) AS agents,
+  (SELECT COUNT(*) FROM agent_pools) AS pools;

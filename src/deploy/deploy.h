@@ -27,6 +27,16 @@ int deploy_verify(struct app *app, struct verify *v, struct err *e);
 int deploy_pool_add(struct app *app, struct arena *a, const char *org_id, const char *name, const char *description,
 		    const char **ret_id, const char **ret_token, struct err *e);
 
+/* What an operator wants to see of the queue (server/metrics.c). */
+struct deploy_numbers {
+	int64_t queued, accepted, running;
+	int64_t claimable; /* of the queued ones: nothing but a free agent is missing */
+	int64_t oldest_us; /* when the first queued one was made; 0: the queue is empty */
+	int64_t agents;	   /* online */
+	int64_t pools;
+};
+int deploy_numbers(struct app *app, struct arena *a, int64_t now_us, struct deploy_numbers *ret, struct err *e);
+
 /* Cancels what a removed user asked for; *ret_count: how many. */
 int deploy_cancel_of_user(struct app *app, struct arena *a, const char *user_id, const char *login, int64_t *ret_count,
 			  struct err *e);

@@ -77,6 +77,8 @@ struct http_config {
 	void *app; /* request_app() */
 	/* Logs an answer of 5xx, on the worker; e->code is 0 if the handler made the answer itself. NULL: a line for each. */
 	void (*failed)(const struct request *r, const struct err *e);
+	/* Each answer, on the worker: its status, and the time since the request's head. NULL: nobody counts. */
+	void (*answered)(const struct request *r, int status, int64_t took_us);
 	const char *public_url; /* request_origin(): as others see us, without a trailing slash; NULL: not told */
 	size_t body_max_bytes;	/* no row's limit counts beyond this; 0: the rows' alone */
 	const char *spool_dir;	/* for large bodies, as unlinked files; NULL: $TMPDIR, else /var/tmp */

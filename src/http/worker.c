@@ -70,6 +70,8 @@ static void log_answer(struct exchange *x, const struct err *e)
 	else if (status >= 500)
 		log_error("http", "%s %s: %s (request %s)", x->rq.method, x->rq.path,
 			  e->code ? e->message : "answered so by its handler", x->rq.id);
+	if (x->server->config.answered)
+		x->server->config.answered(&x->rq, status, clock_mono_us() - x->started_us);
 	if (x->server->config.access_log)
 		log_info("http", "%s %s %d %" PRId64 "ms %zu %s", x->rq.method, x->rq.path, status,
 			 (clock_mono_us() - x->started_us) / US_PER_MS, x->response.body.n, x->rq.id);

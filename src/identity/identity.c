@@ -10,7 +10,7 @@
 const char *const identity_roles[] = { "admin", "member", NULL };
 
 /* Names that stand for themselves in paths of the API or of the console. */
-static const char *const reserved_names[] = { "default", "api",	    "healthz", "readyz",
+static const char *const reserved_names[] = { "default", "api",	    "healthz", "readyz", "metrics",
 					      "oidc",	 "console", "signin",  "assets" };
 
 bool identity_name_valid(const char *name)

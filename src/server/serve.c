@@ -16,6 +16,7 @@
 #include "identity/identity.h"
 #include "identity/oidc.h"
 #include "os/file.h"
+#include "server/metrics.h"
 #include "server/storage.h"
 #include "server/ticker.h"
 #include "state/state.h"
@@ -262,6 +263,7 @@ static int start_http(struct server *s, const struct config *config, struct err 
 		.authorize = server_authorize,
 		.app = &s->app,
 		.failed = log_failed_request,
+		.answered = metrics_answered,
 		.public_url = s->app.public_url, /* NULL unless it was given */
 		.access_log = config->access_log,
 	};
