@@ -78,6 +78,7 @@ class Yard:
         one = process.Agent(self.folder / f"agent{len(self.started)}", self.site.server, self.site.pool["tokenValue"], *options, isolation=isolation,
                             insecure=insecure, clock=self.clock, env={"GIT_SSL_CAINFO": str(self.authority.file), **more.pop("env", {})}, **more)
         self.started.append(one)
+        one.wait_stderr(" polls ")
         return one
 
     def https(self, root, **more):
