@@ -8,6 +8,7 @@
 #include "agent/isolate.h"
 #include "agent/metrics.h"
 #include "agent/source.h"
+#include "agent/template.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "executor/plan.h"
@@ -188,6 +189,29 @@ static void git_say(void *arg, const char *line)
 	job_line(arg, "%s", line);
 }
 
+static int choose_template(struct job *j, struct err *e)
+{
+	struct template_url t;
+	struct order_git *git = &j->order.git;
+	int r = template_url_parse(j->order.template_url, &j->arena, &t, e);
+	if (r < 0)
+		return r;
+	git->repo_url = t.repo_url;
+	git->branch = t.branch;
+	git->commit = t.commit;
+	git->repo_dir = t.dir;
+	return 0;
+}
+
+static int fill_template(struct job *j, struct err *e)
+{
+	const char *folder = arena_printf(&j->arena, "%s/tree/%s", j->dir, j->repo_dir);
+	int r = folder ? template_fill(folder, j->order.project, e) : err_nomem(e);
+	if (r == 0)
+		job_line(j, "The template is the program of project %s now", j->order.project);
+	return r;
+}
+
 static int get_source(struct job *j, struct err *e)
 {
 	if (j->order.unsupported && strcmp(j->order.unsupported, "none") == 0)
@@ -198,6 +222,11 @@ static int get_source(struct job *j, struct err *e)
 		return err_set(e, ERR_NOT_BUILT,
 			       "sources of the kind '%s' cannot be fetched by this runner: use a git repository",
 			       j->order.unsupported);
+	if (j->order.template_url) {
+		int r = choose_template(j, e);
+		if (r < 0)
+			return r;
+	}
 	int64_t limit_us = clock_mono_us() + SOURCE_TIMEOUT_US;
 	struct source_config c = { .git = { .dir = j->dir,
 					    .drop = isolate_drops(j->agent),
@@ -215,7 +244,8 @@ static int get_source(struct job *j, struct err *e)
 				   .mirrors = &j->agent->mirrors,
 				   .retry_pause_ms = SOURCE_RETRY_MS,
 				   .say = git_say };
-	return source_fetch(&c, &j->arena, &j->repo_dir, e);
+	int r = source_fetch(&c, &j->arena, &j->repo_dir, e);
+	return r == 0 && j->order.template_url ? fill_template(j, e) : r;
 }
 
 /* Agent and executor come together, so there is nothing to fetch; the step has its place in the order (features §2.1), and

@@ -68,24 +68,33 @@ static const struct field auth_fields[] = { FIELD(struct order_auth, access_toke
 					    FIELD(struct order_auth, password, "password", FIELD_STRING),
 					    FIELD_END };
 
+static int decode_auth(struct json auth, struct arena *a, struct order *o, struct err *e)
+{
+	int r = json_is_null(auth) ? 0 : fields_decode(auth, auth_fields, &o->git.auth, a, NULL, e);
+	return r < 0 ? err_wrap(e, "/source") : 0;
+}
+
 static int decode_source(struct json source, struct arena *a, struct order *o, struct err *e)
 {
 	if (json_is_null(source))
 		return 0;
 	o->has_source = true;
 	o->unsupported = json_cstr(json_get(source, "unsupported"), a);
-	struct json git = json_get(source, "git");
+	struct json git = json_get(source, "git"), template_ = json_get(source, "template");
+	o->git = (struct order_git){ .repo_url = "", .branch = "", .commit = "", .tag = "", .repo_dir = "" };
+	if (!json_is_null(template_)) {
+		o->template_url = json_cstr(json_get(template_, "sourceUrl"), a);
+		if (!o->template_url)
+			return err_set(e, ERR_BAD_REQUEST, "/source/template/sourceUrl: must be a string");
+		return decode_auth(json_get(template_, "auth"), a, o, e);
+	}
 	if (json_is_null(git)) {
 		if (!o->unsupported)
 			o->unsupported = "unknown";
 		return 0;
 	}
-	o->git = (struct order_git){ .branch = "", .commit = "", .tag = "", .repo_dir = "" };
 	int r = fields_decode(git, git_fields, &o->git, a, NULL, e);
-	struct json auth = json_get(git, "auth");
-	if (r == 0 && !json_is_null(auth))
-		r = fields_decode(auth, auth_fields, &o->git.auth, a, NULL, e);
-	return r < 0 ? err_wrap(e, "/source/git") : 0;
+	return r < 0 ? err_wrap(e, "/source/git") : decode_auth(json_get(git, "auth"), a, o, e);
 }
 
 static int decode_commands(struct json list, struct arena *a, struct order *o, struct err *e)

@@ -148,6 +148,18 @@ static struct json image_of(struct writing *g)
 	return json_type(image) == JSON_OBJECT ? json_get(image, "reference") : image;
 }
 
+static int put_template(struct writing *g, struct json template_)
+{
+	jw_object(g->w);
+	jw_key(g->w, "template");
+	jw_object(g->w);
+	put_text(g, "sourceUrl", json_get(template_, "sourceUrl"));
+	int rc = put_auth(g, json_get(template_, "gitAuth"));
+	jw_object_end(g->w);
+	jw_object_end(g->w);
+	return rc;
+}
+
 static int put_source(struct writing *g)
 {
 	struct json source = json_get(g->settings, "sourceContext");
@@ -155,12 +167,15 @@ static int put_source(struct writing *g)
 	const char *forge = is_given(json_get(git, "repoUrl")) ? NULL : forge_url(g);
 	/* Without a source the program has to be in an image; without either there is nothing to run. */
 	bool in_image = is_given(image_of(g));
+	struct json template_url = json_path(source, "template", "sourceUrl", NULL);
 	bool nowhere = !forge && !is_given(json_get(git, "repoUrl"));
-	const char *unsupported = is_given(json_path(source, "hg", "repoUrl", NULL))	       ? "hg"
-				  : is_given(json_path(source, "template", "sourceUrl", NULL)) ? "template"
-				  : nowhere && !in_image				       ? "none"
-											       : NULL;
+	const char *unsupported = is_given(json_path(source, "hg", "repoUrl", NULL)) ? "hg"
+				  : is_given(template_url)			     ? NULL
+				  : nowhere && !in_image			     ? "none"
+										     : NULL;
 	jw_key(g->w, "source");
+	if (!unsupported && is_given(template_url))
+		return put_template(g, json_get(source, "template"));
 	if (unsupported) {
 		jw_object(g->w);
 		jw_kv_string(g->w, "unsupported", unsupported);

@@ -2,6 +2,7 @@
 
 #include "agent/git.h"
 #include "agent/source.h"
+#include "agent/template.h"
 
 static struct arena arena;
 
@@ -137,6 +138,44 @@ static void failures(void **state)
 		assert_false(git_failure_is_transient(str_of(permanent[i])));
 }
 
+static void template(const char *url, const char *repo, const char *branch, const char *commit, const char *dir)
+{
+	struct template_url t;
+	struct err e = { 0 };
+	assert_int_equal(template_url_parse(url, &arena, &t, &e), 0);
+	assert_string_equal(t.repo_url, repo);
+	assert_string_equal(t.branch, branch);
+	assert_string_equal(t.commit, commit);
+	assert_string_equal(t.dir, dir);
+}
+
+static void templates(void **state)
+{
+	static const char hash[] = "0123456789012345678901234567890123456789";
+	static const char *const bad[] = { "",
+					   "aws-typescript",
+					   "https://h",
+					   "https://h/",
+					   "https://h/owner",
+					   "git@h:",
+					   "h:a/b/c",
+					   "registry://templates/private/acme/web@1.0.0" };
+	template("https://h/o/r", "https://h/o/r.git", "", "", "");
+	template("https://h/o/r/", "https://h/o/r.git", "", "", "");
+	template("https://h/o/r/a/b", "https://h/o/r.git", "", "", "a/b");
+	template("https://h/o/r/tree/main/a/b", "https://h/o/r.git", "main", "", "a/b");
+	template("https://h/o/r.git/tree/v1", "https://h/o/r.git", "v1", "", "");
+	template("https://h/g/s/r.git/a", "https://h/g/s/r.git", "", "", "a");
+	template(arena_printf(&arena, "https://h/o/r/tree/%s/a", hash), "https://h/o/r.git", "", hash, "a");
+	template("ssh://git@h:22/o/r/a", "ssh://git@h:22/o/r.git", "", "", "a");
+	template("git@h:o/r.git/a", "git@h:o/r.git", "", "", "a");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct template_url t;
+		struct err e = { 0 };
+		assert_true(template_url_parse(bad[i], &arena, &t, &e) < 0);
+	}
+}
+
 static int begin(void **state)
 {
 	arena_init(&arena, 0);
@@ -153,7 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(urls),	   cmocka_unit_test(refused_urls), cmocka_unit_test(references),
-		cmocka_unit_test(folders), cmocka_unit_test(failures),
+		cmocka_unit_test(folders), cmocka_unit_test(failures),	   cmocka_unit_test(templates),
 	};
 	return cmocka_run_group_tests(tests, begin, end);
 }
