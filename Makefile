@@ -41,6 +41,9 @@ bench: all ## print the figures: start, memory, updates over HTTP and with the r
 check-crash: sanitize ## kill the server CRASH_KILLS times (200) under load, and compare it with what was acknowledged
 	@tests/fault/run
 
+check-chaos: sanitize ## kill server, runners and executors CHAOS_KILLS times (200) under deployments: none runs twice, nothing is lost or left
+	@tests/fault/run-chaos
+
 fuzz: ## fuzz every parser of foreign bytes, FUZZ_SECONDS each (60)
 	@tools/fuzz $(or $(FUZZ_SECONDS),60)
 
@@ -67,4 +70,4 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 comma := ,
-.PHONY: all demo stop check check-crash lint format bench fuzz soak sanitize deps install clean help
+.PHONY: all demo stop check check-crash check-chaos lint format bench fuzz soak sanitize deps install clean help
