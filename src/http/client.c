@@ -20,6 +20,7 @@
 #define FILE_STANDSTILL_S 30
 /* How often `cancelled` is asked. */
 #define CANCEL_POLL_MS 200
+#define UPLOAD_CHUNK_BYTES (256L * 1024)
 
 struct http_client {
 	CURL *easy;
@@ -34,6 +35,7 @@ struct http_client {
 };
 
 struct transfer {
+	const struct http_client_request *rq;
 	CURL *easy;
 	struct http_client_file *to;	      /* where a good answer goes; NULL: into `body` */
 	int64_t to_max, to_bytes, from_bytes; /* room in it; what went into it; what of the body was sent */
@@ -161,14 +163,25 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
 	long status = 0;
-	if (t->to && curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status / 100 == 2)
-		return to_file(t, data, size * n);
+	bool apart = t->to || t->rq->consume;
+	if (apart && curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status / 100 == 2) {
+		if (t->to)
+			return to_file(t, data, size * n);
+		return t->rq->consume(t->rq->consume_arg, (struct str){ data, size * n }) ? size * n : 0;
+	}
 	if (size * n > t->received_max - t->body.len) {
 		t->too_large = true;
 		return 0;
 	}
 	buf_add(&t->body, data, size * n);
 	return buf_failed(&t->body) ? 0 : size * n;
+}
+
+static size_t on_produce(char *data, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	ssize_t got = t->rq->produce(t->rq->produce_arg, data, size * n);
+	return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
 }
 
 static size_t on_header(char *data, size_t size, size_t n, void *arg)
@@ -197,7 +210,7 @@ static bool headers_make(struct http_client *c, const struct http_client_request
 	bool ok = header_add(ret, "Expect:");
 	if (c->token)
 		ok &= header_add(ret, arena_printf(a, "Authorization: token %s", c->token));
-	if (rq->body.p || rq->body_file)
+	if (rq->body.p || rq->body_file || rq->produce)
 		ok &= header_add(ret, arena_printf(a, "Content-Type: %s",
 						   rq->content_type ? rq->content_type : "application/json"));
 	if (gzip)
@@ -245,6 +258,14 @@ static void configure(struct http_client *c, const struct http_client_request *r
 		curl_easy_setopt(h, CURLOPT_UPLOAD, 1L);
 		curl_easy_setopt(h, CURLOPT_INFILESIZE_LARGE, (curl_off_t)rq->body_file->bytes);
 		curl_easy_setopt(h, CURLOPT_READFUNCTION, from_file);
+		curl_easy_setopt(h, CURLOPT_READDATA, t);
+		curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, rq->method);
+	} else if (rq->produce) {
+		/* What was produced cannot be produced again, as it would have to on a kept connection that turns out dead. */
+		curl_easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(h, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_CHUNK_BYTES);
+		curl_easy_setopt(h, CURLOPT_READFUNCTION, on_produce);
 		curl_easy_setopt(h, CURLOPT_READDATA, t);
 		curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, rq->method);
 	} else if (body.p || strcmp(rq->method, "GET") != 0) {
@@ -316,7 +337,8 @@ int http_client_send(struct http_client *c, const struct http_client_request *rq
 		body = buf_str(&packed);
 	}
 	size_t max = rq->max_response_bytes ? rq->max_response_bytes : RESPONSE_MAX_BYTES;
-	struct transfer t = { .easy = c->easy,
+	struct transfer t = { .rq = rq,
+			      .easy = c->easy,
 			      .to = rq->answer_file,
 			      .to_max = rq->answer_file ? rq->answer_file->bytes : 0,
 			      .from = rq->body_file,

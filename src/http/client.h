@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/json.h"
 #include "base/str.h"
@@ -40,6 +41,12 @@ struct http_client_request {
 	 * transfer that stands still for half a minute ends as a timeout. NULL: none. */
 	const struct http_client_file *body_file;
 	struct http_client_file *answer_file;
+	/* A body that is made as it goes out, in chunks, instead of `body`: fills up to n bytes; 0 ends it, -1 aborts. */
+	ssize_t (*produce)(void *arg, char *bytes, size_t n);
+	void *produce_arg;
+	/* Gets the body of a 2xx answer as it comes, which then is not kept; false aborts. Others are kept as ever. */
+	bool (*consume)(void *arg, struct str bytes);
+	void *consume_arg;
 	/* polled about every 200 ms; true aborts with ERR_CANCELLED; may be NULL */
 	bool (*cancelled)(void *arg);
 	void *cancelled_arg;
@@ -47,7 +54,7 @@ struct http_client_request {
 
 struct http_client_response {
 	int status;
-	struct str body;   /* in the arena */
+	struct str body;   /* in the arena; empty where it was consumed */
 	int retry_after_s; /* -1 if the header was not there */
 };
 
@@ -65,5 +72,15 @@ int http_client_refusal(const struct http_client_response *response, struct aren
  * gets the checked body, absent when empty. */
 int http_client_json(struct http_client *c, const char *method, const char *path, struct str body, struct arena *a,
 		     struct json *ret_json, struct err *e);
+
+/* A connection that stops speaking HTTP once its first request is answered. */
+struct http_upgrade {
+	const char *socket_path; /* NULL: TCP */
+	const char *host, *port;
+	const char *method, *path, *protocol; /* "tcp" */
+	const char *body;		      /* JSON; NULL: none */
+};
+/* *ret_fd: the connection, positioned behind the answer's head (101, or 200). A refusal is an error with its message. */
+int http_upgrade(const struct http_upgrade *u, struct arena *a, int *ret_fd, struct err *e);
 
 #endif
