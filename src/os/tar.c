@@ -7,23 +7,11 @@
 #include <unistd.h>
 
 #include "os/file.h"
+#include "os/tar_format.h"
 
-/* Offsets and lengths of the header's fields (POSIX.1-1988). */
-#define AT_NAME 0
-#define AT_MODE 100
-#define AT_UID 108
-#define AT_GID 116
-#define AT_SIZE 124
-#define AT_MTIME 136
-#define AT_SUM 148
-#define AT_TYPE 156
-#define AT_MAGIC 257
-#define SUM_BYTES 8
-#define NUMBER_BYTES 12
-#define OCTAL_MAX INT64_C(077777777777)
 #define COPY_BYTES (64 * 1024)
 
-static void put_number(unsigned char *at, int64_t n)
+void tar_put_number(unsigned char *at, int64_t n)
 {
 	if (n <= OCTAL_MAX) {
 		snprintf((char *)at, NUMBER_BYTES, "%011" PRIo64, (uint64_t)n);
@@ -55,7 +43,7 @@ static bool get_number(const unsigned char *at, int64_t *ret)
 }
 
 /* With the sum's own field as blanks. */
-static unsigned sum_of(const unsigned char *h)
+unsigned tar_sum(const unsigned char *h)
 {
 	unsigned sum = 0;
 	for (size_t i = 0; i < TAR_BLOCK_BYTES; i++)
@@ -71,16 +59,16 @@ static int put_header(int fd, const char *name, int64_t size, int64_t mtime_s, s
 	memcpy(h + AT_MODE, "0000600", 8);
 	memcpy(h + AT_UID, "0000000", 8);
 	memcpy(h + AT_GID, "0000000", 8);
-	put_number(h + AT_SIZE, size);
-	put_number(h + AT_MTIME, mtime_s);
+	tar_put_number(h + AT_SIZE, size);
+	tar_put_number(h + AT_MTIME, mtime_s);
 	h[AT_TYPE] = '0';
 	memcpy(h + AT_MAGIC, "ustar\00000", 8);
-	snprintf((char *)h + AT_SUM, SUM_BYTES, "%06o", sum_of(h));
+	snprintf((char *)h + AT_SUM, SUM_BYTES, "%06o", tar_sum(h));
 	h[AT_SUM + SUM_BYTES - 1] = ' ';
 	return file_write_all(fd, (struct str){ (const char *)h, sizeof(h) }, e);
 }
 
-static int pad(int fd, int64_t size, struct err *e)
+int tar_pad(int fd, int64_t size, struct err *e)
 {
 	static const char zeros[TAR_BLOCK_BYTES];
 	size_t rest = (size_t)(size % TAR_BLOCK_BYTES);
@@ -92,7 +80,7 @@ int tar_put(int fd, const char *name, struct str bytes, int64_t mtime_s, struct 
 	int rc = put_header(fd, name, (int64_t)bytes.n, mtime_s, e);
 	if (rc == 0)
 		rc = file_write_all(fd, bytes, e);
-	return rc < 0 ? rc : pad(fd, (int64_t)bytes.n, e);
+	return rc < 0 ? rc : tar_pad(fd, (int64_t)bytes.n, e);
 }
 
 /* Exactly n bytes. */
@@ -112,7 +100,7 @@ static int read_exactly(int fd, char *p, size_t n, const char *what, struct err 
 	return 0;
 }
 
-static int copy(int from, int to, int64_t size, const char *what, struct err *e)
+int tar_copy_bytes(int from, int to, int64_t size, const char *what, struct err *e)
 {
 	char bytes[COPY_BYTES];
 	int rc = 0;
@@ -130,8 +118,8 @@ int tar_put_file(int fd, const char *name, int from_fd, int64_t size, int64_t mt
 {
 	int rc = put_header(fd, name, size, mtime_s, e);
 	if (rc == 0)
-		rc = copy(from_fd, fd, size, name, e);
-	return rc < 0 ? rc : pad(fd, size, e);
+		rc = tar_copy_bytes(from_fd, fd, size, name, e);
+	return rc < 0 ? rc : tar_pad(fd, size, e);
 }
 
 int tar_end(int fd, struct err *e)
@@ -147,9 +135,9 @@ int tar_next(int fd, struct tar_entry *ret, struct err *e)
 	int rc = read_exactly(fd, (char *)h, sizeof(h), "the archive", e);
 	if (rc < 0)
 		return rc;
-	if (h[0] == '\0' && sum_of(h) == SUM_BYTES * ' ')
+	if (h[0] == '\0' && tar_sum(h) == SUM_BYTES * ' ')
 		return 0;
-	if (sscanf((const char *)h + AT_SUM, "%o", &sum) != 1 || sum != sum_of(h) || h[AT_TYPE] != '0' ||
+	if (sscanf((const char *)h + AT_SUM, "%o", &sum) != 1 || sum != tar_sum(h) || h[AT_TYPE] != '0' ||
 	    memcmp(h + AT_MAGIC, "ustar", 5) != 0 || h[AT_NAME + TAR_NAME_MAX] != '\0' ||
 	    !get_number(h + AT_SIZE, &ret->size) || ret->size < 0)
 		return err_set(e, ERR_BAD_REQUEST, "the archive is damaged");
@@ -161,6 +149,6 @@ int tar_copy(int fd, const struct tar_entry *entry, int to_fd, struct err *e)
 {
 	char rest[TAR_BLOCK_BYTES];
 	size_t over = (size_t)(entry->size % TAR_BLOCK_BYTES);
-	int rc = copy(fd, to_fd, entry->size, entry->name, e);
+	int rc = tar_copy_bytes(fd, to_fd, entry->size, entry->name, e);
 	return rc < 0 || over == 0 ? rc : read_exactly(fd, rest, TAR_BLOCK_BYTES - over, "the archive", e);
 }
