@@ -29,6 +29,8 @@ struct plan {
 	bool cache;		    /* keep dependencies for later runs */
 	const char *const *pre_run; /* NULL-terminated */
 	int64_t memory_bytes;
+	bool drop; /* to uid and gid */
+	int64_t uid, gid;
 	bool skip_install_dependencies;
 	bool delete_after_destroy;
 	bool remediate_if_drift_detected;
@@ -133,6 +135,19 @@ int runner_run(struct runner *r, const char *const *argv, const char *work_dir, 
 	       struct runner_patience patience, struct process_status *ret, struct err *e);
 /* Kills everything that is left. */
 void runner_end(struct runner *r);
+
+/* --- metadata.c --- */
+/* Takes the way to the cloud's metadata service (169.254.0.0/16, fd00:ec2::/32) out of the network that we are in, for
+ * good as far as those are concerned who may not change it: a run has no right to. Needs CAP_NET_ADMIN. */
+int metadata_close(struct err *e);
+
+/* --- privileges.c --- */
+/* Becomes that user, without any capability, for good. Needs CAP_SETPCAP, CAP_SETUID and CAP_SETGID. */
+int privileges_drop(uint32_t uid, uint32_t gid, struct err *e);
+
+/* --- reach.c --- */
+/* Listens on the address, and relays what connects over standard input and output (os/relay.h), until those end. */
+int reach_run(const char *address, const char *port, struct err *e);
 
 /* --- steps.c --- */
 /* All steps of the plan. 0: succeeded; else the error has the sentence of the F frame. */

@@ -1,6 +1,7 @@
 #include "executor/plan.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "base/fields.h"
@@ -14,6 +15,8 @@ struct plan_text {
 	const char *root, *tree, *work_dir, *stack, *operation, *shell, *home;
 	struct json pre_run, environment;
 	bool skip, delete_after, remediate, fixed_paths, cache;
+	int64_t uid, gid;
+	bool skip, delete_after, remediate;
 };
 
 static const struct field plan_fields[] = {
@@ -31,6 +34,8 @@ static const struct field plan_fields[] = {
 	FIELD(struct plan_text, cache, "cache", FIELD_BOOL),
 	FIELD(struct plan_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
 	FIELD(struct plan_text, environment, "environment", FIELD_JSON_ARRAY, .required = true),
+	FIELD(struct plan_text, uid, "uid", FIELD_INT, .min = 0, .max = UINT32_MAX - 1),
+	FIELD(struct plan_text, gid, "gid", FIELD_INT, .min = 0, .max = UINT32_MAX - 1),
 	FIELD(struct plan_text, skip, "skipInstallDependencies", FIELD_BOOL),
 	FIELD(struct plan_text, delete_after, "deleteAfterDestroy", FIELD_BOOL),
 	FIELD(struct plan_text, remediate, "remediateIfDriftDetected", FIELD_BOOL),
@@ -55,7 +60,7 @@ static int read_environment(struct json list, struct arena *a, struct env_set *e
 
 int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e)
 {
-	struct plan_text t = { .shell = "bash", .patience_ms = PATIENCE_DEFAULT_MS };
+	struct plan_text t = { .shell = "bash", .uid = -1, .gid = -1, .patience_ms = PATIENCE_DEFAULT_MS };
 	struct json root;
 	int r = json_check(text, &root, e);
 	if (r == 0)
@@ -92,6 +97,9 @@ int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e
 			      .cache = t.cache,
 			      .pre_run = pre_run,
 			      .memory_bytes = t.memory_bytes,
+			      .drop = t.uid >= 0 && t.gid >= 0,
+			      .uid = t.uid,
+			      .gid = t.gid,
 			      .skip_install_dependencies = t.skip,
 			      .delete_after_destroy = t.delete_after,
 			      .remediate_if_drift_detected = t.remediate,
@@ -115,9 +123,51 @@ static int read_fd(int fd, struct buf *b, struct err *e)
 	}
 }
 
+/* The plan at the head of a stream of which the rest is the control. */
+static int read_head(int fd, struct buf *b, struct err *e)
+{
+	unsigned char n[4];
+	size_t want = sizeof(n);
+	bool known = false;
+	while (b->len < want || !known) {
+		if (!known && b->len == sizeof(n)) {
+			memcpy(n, b->data, sizeof(n));
+			want = (size_t)n[0] | (size_t)n[1] << 8 | (size_t)n[2] << 16 | (size_t)n[3] << 24;
+			known = true;
+			buf_reset(b);
+			continue;
+		}
+		if (!buf_reserve(b, want - b->len))
+			return buf_check(b, "the plan", e);
+		ssize_t got = read(fd, b->data + b->len, want - b->len);
+		if (got < 0 && errno == EAGAIN) {
+			poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1);
+			continue;
+		}
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return err_errno(e, "cannot read the plan");
+		if (got == 0)
+			return err_set(e, ERR_CANCELLED, "the agent is gone");
+		b->len += (size_t)got;
+	}
+	return 0;
+}
+
+static int load_stream(int fd, struct arena *a, struct plan *ret, struct err *e)
+{
+	_cleanup_buf_ struct buf b;
+	buf_init(&b, PLAN_MAX_BYTES);
+	int r = read_head(fd, &b, e);
+	return r < 0 ? r : plan_parse(buf_str(&b), a, ret, e);
+}
+
 int plan_load(const char *source, struct arena *a, struct plan *ret, struct err *e)
 {
 	int64_t fd;
+	if (streq(source, PLAN_STREAM))
+		return load_stream(STDIN_FILENO, a, ret, e);
 	if (str_starts_with(str_of(source), "fd:") && str_to_int64(str_of(source + 3), &fd) && fd > FRAME_FD) {
 		_cleanup_buf_ struct buf b;
 		buf_init(&b, PLAN_MAX_BYTES);

@@ -6,7 +6,9 @@
  * frames: this file, frame_out.c, agent/frames.c, PLAN_VERSION.
  *
  * The executor is started as `slipway-executor PLAN`. PLAN is `fd:N` (an inherited descriptor, read to its end and
- * closed, so that the secrets of the plan are on no disk), or the path of a file, which is removed once it was read.
+ * closed, so that the secrets of the plan are on no disk), `stream`, or the path of a file, which is removed once it was read.
+ * With `stream` there is nothing but the three standard descriptors, as a container has them: standard input begins with
+ * the plan's length (four bytes little-endian) and the plan, the control follows; frames go to standard output.
  *
  * Plan (JSON):
  *
@@ -21,6 +23,7 @@
  *	 "home": "/home/run",             HOME, unless the environment says otherwise
  *	 "fixedPaths": true,              tree and home are at these paths in every run
  *	 "cache": false,                  restore and save dependencies
+ *	 "uid": 1000, "gid": 1000,        optional: root gives up everything and becomes that user
  *	 "preRunCommands": ["…"],
  *	 "memoryBytes": 0,                of each process of a step, where nothing counts that of all (0: no limit)
  *	 "skipInstallDependencies": false, "deleteAfterDestroy": false, "remediateIfDriftDetected": false,
@@ -61,6 +64,8 @@
 #define PLAN_VERSION 2
 /* Environment and commands of one deployment; settings are far below. */
 #define PLAN_MAX_BYTES ((size_t)16 * 1024 * 1024)
+
+#define PLAN_STREAM "stream"
 
 #define CONTROL_CANCEL 'C'
 
