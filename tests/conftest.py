@@ -6,6 +6,7 @@
     cli        a `pulumi` that is signed in to dev, in an empty project folder
     repo       an empty git repository
     clock      a clock file for own(..., clock=clock)
+    docker     docker("--pull", "always", ...) like own, with containers; engine is the engine that runs them
 """
 import itertools
 import os
@@ -17,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from helpers import process, where  # noqa: E402
+from helpers import engine as engines, process, where  # noqa: E402
 from helpers.git import HttpGit, Repository, SshGit  # noqa: E402
 from helpers import pulumi  # noqa: E402
 from helpers.pulumi import Pulumi  # noqa: E402
@@ -176,6 +177,23 @@ def ssh_git(tmp_path):
     server = SshGit(tmp_path / "ssh")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    """A container engine, shared with the other workers of this run."""
+    base = tmp_path_factory.getbasetemp()
+    with engines.shared(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as one:
+        yield one
+
+
+@pytest.fixture
+def docker(own, engine):
+    """docker("--option", ...) starts servers with a runner that runs containers of the small image."""
+    def start(*options, image=None, pull="missing", **more):
+        return own("--isolation", "docker", "--docker-host", engine.host, "--image", image or engine.small(), "--pull", pull, *options, **more)
+
+    return start
 
 
 @pytest.fixture(scope="session")

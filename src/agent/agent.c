@@ -48,6 +48,18 @@ bool agent_isolation_parse(const char *text, enum agent_isolation *ret)
 	return false;
 }
 
+bool agent_pull_parse(const char *text, enum agent_pull *ret)
+{
+	static const char *const names[] = { "always", "missing", "never" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (streq(text, names[i])) {
+			*ret = (enum agent_pull)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 const char *agent_isolation_name(enum agent_isolation isolation)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(isolations); i++) {
@@ -431,6 +443,8 @@ static int run_slots(struct agent *agent, struct arena *a, struct err *e)
 		pthread_join(second, NULL);
 	health_stop(health);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (agent->level->sweep)
+		agent->level->sweep(agent);
 	if (agent->refused)
 		return err_set(e, ERR_UNAUTHORIZED, "%s refuses the pool token", agent->server_url);
 	return agent->single == JOB_FAILED ? 1 : 0;

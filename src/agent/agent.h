@@ -12,9 +12,16 @@
 
 enum agent_isolation {
 	AGENT_ISOLATION_AUTO,	/* bubblewrap if its probe passes; else, only with `dev`, process with a warning */
-	AGENT_ISOLATION_DOCKER, /* refused with a sentence: not built yet */
+	AGENT_ISOLATION_DOCKER, /* a container of an engine; the only level that can run in an image */
 	AGENT_ISOLATION_BUBBLEWRAP,
 	AGENT_ISOLATION_PROCESS,
+};
+
+/* When an image is fetched that is asked for by a tag; one asked for by its digest is fetched once. */
+enum agent_pull {
+	AGENT_PULL_ALWAYS, /* what is there is used when the registry cannot be reached */
+	AGENT_PULL_MISSING,
+	AGENT_PULL_NEVER,
 };
 
 struct agent_config {
@@ -38,11 +45,17 @@ struct agent_config {
 		*executor; /* the program; NULL: `slipway-executor` beside our own program, else ../libexec/slipway */
 	uint64_t git_cache_max_bytes; /* of all mirrors of repositories (mirror.h); 0: none are kept */
 	/* Of one run each (limits.h). */
-	int64_t memory_limit_mib;    /* 0: four fifths of the machine's */
-	int64_t cpu_limit_percent;   /* 100: one processor; 0: no limit */
-	int64_t pids_limit;	     /* 0: no limit */
-	int64_t disk_limit_mib;	     /* 0: no limit */
-	int64_t log_limit_mib;	     /* 0: no limit */
+	int64_t memory_limit_mib;  /* 0: four fifths of the machine's */
+	int64_t cpu_limit_percent; /* 100: one processor; 0: no limit */
+	int64_t pids_limit;	   /* 0: no limit */
+	int64_t disk_limit_mib;	   /* 0: no limit */
+	int64_t log_limit_mib;	   /* 0: no limit */
+	/* Of docker isolation. */
+	const char *docker_host; /* "unix:///var/run/docker.sock" */
+	const char *image;	 /* for deployments that name none */
+	enum agent_pull pull;
+	bool container_read_only;    /* the root of containers */
+	bool allow_metadata;	     /* runs reach the cloud's metadata service */
 	bool allow_insecure_sources; /* runs may clone file:// and plain http:// repositories, and local paths */
 	bool dev;		     /* process isolation is allowed as a last resort */
 	bool die_with_parent;	     /* SIGTERM to ourselves when the process that started us ends */
@@ -52,14 +65,15 @@ struct agent_config {
 };
 
 bool agent_isolation_parse(const char *text, enum agent_isolation *ret);
+bool agent_pull_parse(const char *text, enum agent_pull *ret);
 const char *agent_isolation_name(enum agent_isolation isolation);
 
 /*
  * Runs until SIGTERM or SIGINT: then nothing more is claimed, running deployments may finish for grace_s seconds, are
  * cancelled after that and reported as failed. A second signal kills them. Must be called from a process with one
  * thread (it blocks signals for the threads that it starts) and returns after all of them have ended. 0: stopped as
- * asked; 1: the deployment of a single run failed; else why it could not start (ERR_UNAUTHORIZED: the server refuses the token; ERR_CONFLICT: the work directory
- * is in use; ERR_NOT_BUILT: docker).
+ * asked; 1: the deployment of a single run failed; else why it could not start (ERR_UNAUTHORIZED: the server refuses the
+ * token; ERR_CONFLICT: the work directory is in use; ERR_UNAVAILABLE: the isolation does not work).
  */
 int agent_main(const struct agent_config *config, struct err *e);
 

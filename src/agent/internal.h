@@ -115,6 +115,8 @@ struct job {
 	int step;	       /* number of the running or last step, -1: none yet */
 	char step_name[128];
 	bool step_open;
+	struct docker_run *docker; /* its container, if that is the level; from prepare to kill or dispose */
+	bool out_of_memory;	   /* something of it was killed for that */
 	struct lines lines;
 	bool hand_back;	    /* the agent stops, and nothing of it was begun */
 	struct err failure; /* why the deployment failed; code 0: it did not */

@@ -7,8 +7,7 @@
 
 #define PLAN_FD 4
 
-/* In the order in which `auto` tries them. */
-static const struct isolation *const levels[] = { &isolation_bubblewrap, &isolation_process };
+static const struct isolation *const levels[] = { &isolation_bubblewrap, &isolation_docker, &isolation_process };
 
 /* Where a control group counts the processes of a run; the kernel's own limit is then only there against slips. */
 #define PROCESSES_MAX 16384
@@ -87,7 +86,7 @@ int isolate_wait(const struct agent *agent, struct isolated *p, int timeout_ms, 
 
 void isolate_kill(const struct agent *agent, struct isolated *p, const char *dir)
 {
-	if (p->process.pid > 0)
+	if (p->process.pid > 0 || p->docker)
 		agent->level->kill(agent, p);
 	if (dir && agent->level->end_in)
 		agent->level->end_in(dir);
@@ -97,7 +96,9 @@ static int use(struct agent *agent, const struct isolation *level, struct err *e
 {
 	int r = level->probe(agent, e);
 	if (r < 0)
-		return r;
+		return level->advice ? err_wrap(e, "%s does not work here (%s)", agent_isolation_name(level->id),
+						level->advice)
+				     : r;
 	agent->level = level;
 	if (level->sweep)
 		level->sweep(agent);
@@ -118,15 +119,11 @@ static int choose_best(struct agent *agent, struct err *e)
 int isolate_choose(struct agent *agent, struct err *e)
 {
 	enum agent_isolation asked = agent->config->isolation;
-	int r = asked == AGENT_ISOLATION_AUTO ? choose_best(agent, e) : -ERR_NOT_BUILT;
+	if (asked == AGENT_ISOLATION_AUTO)
+		return choose_best(agent, e);
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
 		if (levels[i]->id == asked)
-			r = use(agent, levels[i], e);
+			return use(agent, levels[i], e);
 	}
-	if (r < 0 && asked == AGENT_ISOLATION_DOCKER)
-		return err_set(e, ERR_NOT_BUILT, "docker isolation is not built yet: use bubblewrap");
-	return r < 0 ? err_wrap(e,
-				"bubblewrap does not work here (install bubblewrap and allow user namespaces, or ask "
-				"for the isolation 'process' by name)")
-		     : 0;
+	BUG_ON(true); /* agent_isolation_parse knows no others */
 }

@@ -11,10 +11,12 @@
 /* A running executor. What a level does not use is empty. */
 struct isolated {
 	struct process process;
+	struct docker_run *docker;
 };
 #define ISOLATED_NONE ((struct isolated){ .process = PROCESS_NONE })
 
 struct isolate_config {
+	struct job *job; /* NULL: none, a probe */
 	const char *dir; /* the job's folder: tree/ is the checkout */
 	uid_t uid;
 	gid_t gid;
@@ -33,16 +35,26 @@ struct isolate_places {
 	const char *home;
 	const char *tmp;  /* for TMPDIR; NULL: the usual one */
 	const char *path; /* the PATH of the run */
+	const char *user; /* its name; NULL: the sandbox's */
+	bool drop;	  /* the executor begins as root and becomes: */
+	uint32_t uid, gid;
+	/* "NAME=value", NULL-terminated: what else is set unless somebody set it otherwise; NULL: nothing. */
+	const char *const *env;
 };
 
 struct isolation {
 	enum agent_isolation id;
 	bool own_user;	/* where the agent is root, runs have the user of their slot */
 	bool own_child; /* what runs are descendants of ours, so that control groups and limits of processes hold them */
-	/* Whether it works here; once, at the agent's start. The error says what is missing. */
+	/* Whether it works here; once, at the agent's start. The error says what is missing, advice what to do then. */
+	const char *advice;
 	int (*probe)(struct agent *agent, struct err *e);
-	/* What an earlier life of this agent left behind is removed; at the agent's start. NULL: nothing can be left. */
+	/* What an earlier life of this agent left behind is removed, at its start and at its end. NULL: nothing can be left. */
 	void (*sweep)(struct agent *agent);
+	/* In a job's Setup: whatever takes long or depends on the order, an image above all; without it, a deployment that
+	 * needs an image is refused. What it makes is undone by dispose, which is called at the job's end in any case. */
+	int (*prepare)(struct job *j, struct err *e);
+	void (*dispose)(struct job *j);
 	int (*places)(struct job *j, struct isolate_places *ret, struct err *e);
 	/* Starts the executor. The caller's thread must live as long as it. */
 	int (*start)(const struct agent *agent, const struct isolate_config *c, struct isolated *ret, struct err *e);
@@ -57,6 +69,7 @@ struct isolation {
 };
 
 extern const struct isolation isolation_bubblewrap;
+extern const struct isolation isolation_docker;
 extern const struct isolation isolation_process;
 
 /* Chooses the level that config asks for into agent->level. The error says what to do. */

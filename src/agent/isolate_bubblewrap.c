@@ -187,6 +187,7 @@ const struct isolation isolation_bubblewrap = {
 	.id = AGENT_ISOLATION_BUBBLEWRAP,
 	.own_user = true,
 	.own_child = true,
+	.advice = "install bubblewrap and allow user namespaces, or ask for the isolation 'process' by name",
 	.probe = probe,
 	.places = places,
 	.start = start,

@@ -158,20 +158,24 @@ static int set_up(struct job *j, const struct buf *unmasked, struct err *e)
 	if (unmasked->len)
 		job_line(j, "warning: values shorter than %d bytes cannot be masked: %.*s", MASK_VALUE_MIN_BYTES,
 			 (int)unmasked->len, unmasked->data);
-	if (o->image)
-		return err_set(e, ERR_NOT_BUILT,
-			       "this deployment asks for the image %s, and this runner (isolation %s) runs no "
-			       "containers: remove executorImage from the settings, or use a runner that can",
-			       o->image, agent_isolation_name(j->agent->level->id));
+	const struct isolation *level = j->agent->level;
+	if (o->image.reference && !level->prepare)
+		return err_set(
+			e, ERR_NOT_BUILT,
+			"this deployment asks for the image %s, and this runner (isolation %s) runs no "
+			"containers: remove executorImage from the settings, or use a runner with --isolation docker",
+			o->image.reference, agent_isolation_name(level->id));
 	const char *version = tools_pulumi_version(j->agent, &j->arena);
-	if (!version)
+	if (!version && !level->prepare)
 		return err_set(
 			e, ERR_NOT_FOUND,
 			"pulumi was not found on this runner: install it (tools/get-pulumi of Slipway's "
 			"sources, or https://www.pulumi.com/docs/install/) and start the agent with it on its PATH, or "
 			"with --tools FOLDER");
-	job_line(j, "Pulumi %s", version);
-	return 0;
+	if (version)
+		job_line(j, "Pulumi %s%s", version,
+			 level->prepare ? " of this runner, unless the image has its own" : "");
+	return level->prepare ? level->prepare(j, e) : 0;
 }
 
 static bool is_stopped(void *arg)
@@ -425,6 +429,8 @@ enum job_result job_run(const struct agent *agent, int slot, const struct api_cl
 		result = run_ordered(&j);
 		watch_stop(j.watch);
 		cgroup_remove(&j.group);
+		if (agent->level->dispose)
+			agent->level->dispose(&j);
 		remove_dir(&j);
 	} else {
 		log_warn("agent", "%s: no work order: %s", claim->deployment, e.message);

@@ -153,6 +153,8 @@ int job_mask_init(struct job *j, struct buf *ret_short, struct err *e)
 	if (r >= 0)
 		r = add_source(j, e);
 	if (r >= 0)
+		r = add(j, o->image.password, e);
+	if (r >= 0)
 		r = add_proxies(j, e);
 	struct forwarded forwarded = { j, r, e };
 	forward_each(j->agent->config->env_forward, add_forwarded, &forwarded);

@@ -123,7 +123,8 @@ static int start(struct execution *x, struct err *e)
 	if (r == 0 && (pipe2(frames, O_CLOEXEC) != 0 || pipe2(said, O_CLOEXEC) != 0 || pipe2(control, O_CLOEXEC) != 0))
 		r = err_errno(e, "cannot make a pipe");
 	if (r == 0) {
-		struct isolate_config c = { .dir = j->dir,
+		struct isolate_config c = { .job = j,
+					    .dir = j->dir,
 					    .group = &j->group,
 					    .uid = j->uid,
 					    .gid = j->gid,

@@ -47,7 +47,7 @@ static const struct field order_fields[] = {
 	FIELD(struct order_text, backend_url, "backendUrl", FIELD_STRING, .required = true),
 	FIELD(struct order_text, run_token, "runToken", FIELD_STRING, .required = true),
 	FIELD(struct order_text, source, "source", FIELD_JSON_OBJECT),
-	FIELD(struct order_text, image, "image", FIELD_JSON),
+	FIELD(struct order_text, image, "image", FIELD_JSON_OBJECT),
 	FIELD(struct order_text, executor_root, "executorRootPath", FIELD_STRING),
 	FIELD(struct order_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
 	FIELD(struct order_text, environment, "environment", FIELD_JSON_ARRAY),
@@ -72,6 +72,25 @@ static int decode_auth(struct json auth, struct arena *a, struct order *o, struc
 {
 	int r = json_is_null(auth) ? 0 : fields_decode(auth, auth_fields, &o->git.auth, a, NULL, e);
 	return r < 0 ? err_wrap(e, "/source") : 0;
+}
+
+static const struct field image_fields[] = {
+	FIELD(struct order_image, reference, "reference", FIELD_STRING, .required = true), FIELD_END
+};
+
+static const struct field credential_fields[] = { FIELD(struct order_image, username, "username", FIELD_STRING),
+						  FIELD(struct order_image, password, "password", FIELD_STRING),
+						  FIELD_END };
+
+static int decode_image(struct json image, struct arena *a, struct order_image *ret, struct err *e)
+{
+	if (json_is_null(image))
+		return 0;
+	struct json credentials = json_get(image, "credentials");
+	int r = fields_decode(image, image_fields, ret, a, NULL, e);
+	if (r == 0 && !json_is_null(credentials))
+		r = fields_decode(credentials, credential_fields, ret, a, NULL, e);
+	return r < 0 ? err_wrap(e, "/image") : 0;
 }
 
 static int decode_source(struct json source, struct arena *a, struct order *o, struct err *e)
@@ -165,10 +184,10 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 			   .delete_after_destroy = t.options.delete_after,
 			   .remediate_if_drift_detected = t.options.remediate,
 			   .shell = t.options.shell[0] ? t.options.shell : "bash" };
-	/* A string, or an object with the reference (features §2.7). */
-	o.image = json_cstr(json_type(t.image) == JSON_OBJECT ? json_get(t.image, "reference") : t.image, a);
 	o.cache = json_is_true(json_path(body, "cacheOptions", "enable", NULL));
-	r = decode_source(t.source, a, &o, e);
+	r = decode_image(t.image, a, &o.image, e);
+	if (r == 0)
+		r = decode_source(t.source, a, &o, e);
 	if (r == 0)
 		r = decode_commands(t.pre_run, a, &o, e);
 	if (r == 0)

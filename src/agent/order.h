@@ -21,6 +21,11 @@ struct order_git {
 	struct order_auth auth;					 /* all NULL: none */
 };
 
+struct order_image {
+	const char *reference;		 /* NULL: none asked for */
+	const char *username, *password; /* for its registry; NULL: none */
+};
+
 struct order_variable {
 	const char *name;
 	struct str value;
@@ -36,8 +41,8 @@ struct order {
 	bool has_source;
 	const char *unsupported; /* "template": a source that cannot be fetched yet */
 	struct order_git git;
-	const char *template_url;   /* the source is this template, and `git` its repository; NULL: it is not */
-	const char *image;	    /* NULL: none asked for */
+	const char *template_url; /* the source is this template, and `git` its repository; NULL: it is not */
+	struct order_image image;
 	const char *executor_root;  /* where the file PULUMI_ENV lies; NULL: the default */
 	const char *const *pre_run; /* NULL-terminated */
 	const struct order_variable *variables;

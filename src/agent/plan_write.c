@@ -75,11 +75,17 @@ static void put_environment(struct writing *g, struct job *j, const struct isola
 {
 	struct arena *a = &j->arena;
 	const struct order *o = g->o;
+	/* First, so that what is ours replaces it. */
+	for (size_t i = 0; at->env && at->env[i]; i++) {
+		struct str value, name = str_cut(str_of(at->env[i]), '=', &value);
+		if (name.n && value.p)
+			put(g, str_dup(a, name), str_dup(a, value));
+	}
 	forward_each(j->agent->config->env_forward, put_forwarded, g);
 	put(g, "PATH", at->path);
 	put(g, "HOME", at->home);
-	put(g, "USER", SANDBOX_USER);
-	put(g, "LOGNAME", SANDBOX_USER);
+	put(g, "USER", at->user ? at->user : SANDBOX_USER);
+	put(g, "LOGNAME", at->user ? at->user : SANDBOX_USER);
 	put(g, "LANG", "C.UTF-8");
 	put(g, "TMPDIR", at->tmp);
 	put(g, "PULUMI_HOME", arena_printf(a, "%s/.pulumi", at->home));
@@ -123,6 +129,10 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	jw_kv_string(w, "home", at.home);
 	jw_kv_bool(w, "fixedPaths", !str_starts_with(str_of(at.tree), j->dir));
 	jw_kv_bool(w, "cache", o->cache);
+	if (at.drop) {
+		jw_kv_int(w, "uid", at.uid);
+		jw_kv_int(w, "gid", at.gid);
+	}
 	jw_kv_bool(w, "skipInstallDependencies", o->skip_install_dependencies);
 	jw_kv_bool(w, "deleteAfterDestroy", o->delete_after_destroy);
 	jw_kv_bool(w, "remediateIfDriftDetected", o->remediate_if_drift_detected);

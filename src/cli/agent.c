@@ -59,6 +59,10 @@ int command_agent(struct invocation *in, struct err *e)
 		.log_limit_mib = c->log_limit_mib,
 		.tools_dir = c->tools,
 		.executor = c->executor,
+		.docker_host = c->docker_host,
+		.image = c->image,
+		.container_read_only = c->container_read_only,
+		.allow_metadata = c->allow_metadata,
 		.allow_insecure_sources = c->allow_insecure_sources,
 		.git_cache_max_bytes = (uint64_t)c->git_cache_mib * MIB,
 		.dev = c->allow_process,
@@ -66,6 +70,8 @@ int command_agent(struct invocation *in, struct err *e)
 		.patience_us = c->patience_us,
 		.log_buffer_bytes = c->log_buffer_mib * (int64_t)MIB,
 	};
-	BUG_ON(!agent_isolation_parse(c->isolation, &agent.isolation)); /* the option's table knows the same names */
+	/* The options' table knows the same names. */
+	BUG_ON(!agent_isolation_parse(c->isolation, &agent.isolation));
+	BUG_ON(!agent_pull_parse(c->pull, &agent.pull));
 	return agent_main(&agent, e);
 }

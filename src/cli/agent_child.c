@@ -20,7 +20,7 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (n < 0)
 		return err_errno(e, "cannot find our own program");
-	enum { ARGS_MAX = 40 };
+	enum { ARGS_MAX = 48 };
 	const char **argv = arena_array(a, ARGS_MAX, sizeof(*argv));
 	if (!argv)
 		return err_nomem(e);
@@ -46,6 +46,13 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	argv[i++] = "--name=dev";
 	argv[i++] = "--allow-insecure-sources";
 	argv[i++] = "--allow-process-isolation";
+	argv[i++] = arena_printf(a, "--docker-host=%s", config->docker_host);
+	argv[i++] = arena_printf(a, "--image=%s", config->image);
+	argv[i++] = arena_printf(a, "--pull=%s", config->pull);
+	if (config->container_read_only)
+		argv[i++] = "--read-only-containers";
+	if (config->allow_metadata)
+		argv[i++] = "--allow-metadata";
 	if (config->tools)
 		argv[i++] = arena_printf(a, "--tools=%s", config->tools);
 	if (config->executor)

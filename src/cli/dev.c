@@ -92,8 +92,6 @@ static int run(struct invocation *in, struct server *server, struct signals *sig
 int command_dev(struct invocation *in, struct err *e)
 {
 	log_set_name("dev");
-	if (streq(in->config.isolation, "docker"))
-		return err_set(e, ERR_USAGE, "--isolation docker is not built yet; use bubblewrap, process or auto");
 	struct signals signals;
 	int rc = signals_open(&signals, e);
 	if (rc < 0)

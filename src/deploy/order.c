@@ -160,6 +160,30 @@ static int put_template(struct writing *g, struct json template_)
 	return rc;
 }
 
+/* Always an object, in whichever shape it was set. */
+static int put_image(struct writing *g)
+{
+	struct json reference = image_of(g);
+	struct json credentials = json_path(g->settings, "executorContext", "executorImage", "credentials", NULL);
+	int rc = 0;
+	jw_key(g->w, "image");
+	if (!is_given(reference)) {
+		jw_null(g->w);
+		return 0;
+	}
+	jw_object(g->w);
+	jw_kv_raw(g->w, "reference", reference);
+	if (is_given(json_get(credentials, "username")) || is_given(json_get(credentials, "password"))) {
+		jw_key(g->w, "credentials");
+		jw_object(g->w);
+		put_text(g, "username", json_get(credentials, "username"));
+		rc = put_secret(g, "password", json_get(credentials, "password"));
+		jw_object_end(g->w);
+	}
+	jw_object_end(g->w);
+	return rc;
+}
+
 static int put_source(struct writing *g)
 {
 	struct json source = json_get(g->settings, "sourceContext");
@@ -294,7 +318,6 @@ static int put_order(struct writing *g, const char *run_token)
 	struct app *app = g->o->app;
 	struct json context = json_get(g->settings, "operationContext");
 	struct json executor = json_get(g->settings, "executorContext");
-	struct json image = image_of(g);
 	jw_object(g->w);
 	put_deployment(g);
 	jw_kv_int(g->w, "attempt", g->o->attempt);
@@ -306,7 +329,9 @@ static int put_order(struct writing *g, const char *run_token)
 	int rc = put_source(g);
 	if (rc < 0)
 		return rc;
-	jw_kv_raw(g->w, "image", is_given(image) ? image : JSON_ABSENT);
+	rc = put_image(g);
+	if (rc < 0)
+		return rc;
 	struct json root = json_get(executor, "executorRootPath");
 	jw_kv_raw(g->w, "executorRootPath", is_given(root) ? root : JSON_ABSENT);
 	struct json commands = json_get(context, "preRunCommands");

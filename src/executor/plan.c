@@ -16,7 +16,6 @@ struct plan_text {
 	struct json pre_run, environment;
 	bool skip, delete_after, remediate, fixed_paths, cache;
 	int64_t uid, gid;
-	bool skip, delete_after, remediate;
 };
 
 static const struct field plan_fields[] = {

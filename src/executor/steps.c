@@ -90,12 +90,11 @@ static int run_shell(struct run *run, const char *what, const char *shell, const
 	if (!file_is_dir(dir))
 		return err_set(e, ERR_NOT_FOUND, "the folder %s is not there any more", dir);
 	int r = runner_run(run->runner, argv, dir, run->plan->env, patience(run, false), &s, e);
-	int r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, patience(run, false), &s, e);
 	if (r == -ERR_NOT_FOUND && streq(argv[0], "bash")) {
 		/* The default, which small images lack: plain commands mean the same to sh. */
 		channel_line(run->channel, "bash is not installed where this deployment runs: sh is used.");
 		run->plan->shell = argv[0] = "sh";
-		r = runner_run(run->runner, argv, run->plan->work_dir, run->plan->env, patience(run, false), &s, e);
+		r = runner_run(run->runner, argv, dir, run->plan->env, patience(run, false), &s, e);
 	}
 	if (r == -ERR_NOT_FOUND)
 		return err_set(e, ERR_NOT_FOUND, "the shell '%s' is not installed where this deployment runs", shell);

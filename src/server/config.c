@@ -18,6 +18,7 @@
 #define PROGRAMS (SERVER | AGENT)
 
 static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };
+static const char *const pulls[] = { "always", "missing", "never", NULL };
 static const char *const roles[] = { "admin", "member", NULL };
 static const char *const levels[] = { "none", "read", "deploy", "write", "admin", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
@@ -73,6 +74,18 @@ const struct option config_options[] = {
 	       .help = "disk for the log of each run while the server is away; then it waits"),
 	OPTION(struct config, work, "work", OPTION_STRING, AGENT, .alias = "working_directory", .argument = "DIR",
 	       .fallback = "./slipway-work", .help = "directory for the runs' files"),
+	OPTION(struct config, docker_host, "docker-host", OPTION_STRING, RUNNER, .argument = "URL",
+	       .fallback = "unix:///var/run/docker.sock",
+	       .help = "with docker isolation: the engine's socket, or tcp://host:port"),
+	OPTION(struct config, image, "image", OPTION_STRING, RUNNER, .argument = "NAME",
+	       .fallback = "pulumi/pulumi:latest",
+	       .help = "with docker isolation: the image of deployments that name none"),
+	OPTION(struct config, pull, "pull", OPTION_CHOICE, RUNNER, .argument = "WHEN", .fallback = "always",
+	       .one_of = pulls, .help = "when an image is fetched that is there already: always, missing (not), never"),
+	OPTION(struct config, container_read_only, "read-only-containers", OPTION_BOOL, RUNNER,
+	       .help = "with docker isolation: runs cannot write to the root of their image"),
+	OPTION(struct config, allow_metadata, "allow-metadata", OPTION_BOOL, RUNNER,
+	       .help = "let runs reach the cloud's metadata service, 169.254.169.254"),
 	OPTION(struct config, name, "name", OPTION_STRING, AGENT, .argument = "NAME",
 	       .help = "the agent's name in its pool (default: the host's name)"),
 	OPTION(struct config, env_forward, "env-forward", OPTION_LIST, AGENT, .alias = "env_forward_allowlist",

@@ -55,6 +55,11 @@ struct config {
 	int64_t log_limit_mib;
 	const char *tools;    /* NULL: where pulumi of PATH lies */
 	const char *executor; /* NULL: beside our own program */
+	const char *docker_host;
+	const char *image;
+	const char *pull;
+	bool container_read_only;
+	bool allow_metadata;
 	int64_t grace_us;
 	int64_t patience_us;
 	int64_t log_buffer_mib;
