@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+import cache_rows  # noqa: E402
 import claims  # noqa: E402
 import cli  # noqa: E402
 import log_rows  # noqa: E402
@@ -83,6 +84,8 @@ def main():
         raw.rows(folder)
         print()
         log_rows.rows(folder)
+        print()
+        cache_rows.rows(folder)
         print()
         cli.rows(folder, server)
         row("idle memory after all that, server (RssAnon)", f"{anonymous_kib(server.pid) / 1024:.1f} MB")

@@ -74,10 +74,13 @@ void cache_unpacker_free(struct cache_unpacker *u);
 
 /* --- cache_steps.c: the insides of the two steps --- */
 struct cache_restored {
+	const char *asked;  /* the key of the run's beginning; NULL: none */
 	const char *key;    /* NULL: nothing was restored */
 	const char *places; /* "tree/node_modules, home/.npm" */
 };
 void cache_restore(struct channel *c, const struct plan *plan, struct arena *a, struct cache_restored *ret);
-void cache_save(struct channel *c, const struct plan *plan, struct arena *a);
+/* Only under the key `asked`: a lock file that was made or changed by the run itself is not what the next one begins with, and
+ * what was installed after it does not belong to the one before. */
+void cache_save(struct channel *c, const struct plan *plan, const char *asked, struct arena *a);
 
 #endif

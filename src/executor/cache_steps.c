@@ -94,7 +94,7 @@ static int restore(struct channel *c, const struct cache_choice *choice, struct 
 		r = cache_unpacker_finish(u, &report, e);
 	cache_unpacker_free(u);
 	if (r == 0 && report.places.len > 0)
-		*ret = (struct cache_restored){ choice->key, str_dup(a, buf_str(&report.places)) };
+		*ret = (struct cache_restored){ choice->key, choice->key, str_dup(a, buf_str(&report.places)) };
 	if (r == 0 && !ret->places)
 		ret->key = NULL;
 	if (ret->key)
@@ -111,8 +111,11 @@ void cache_restore(struct channel *c, const struct plan *plan, struct arena *a, 
 {
 	struct cache_choice choice;
 	struct err e = { 0 };
-	*ret = (struct cache_restored){ NULL, NULL };
-	if (choose(c, plan, a, &choice) && restore(c, &choice, a, ret, &e) < 0)
+	*ret = (struct cache_restored){ NULL, NULL, NULL };
+	if (!choose(c, plan, a, &choice))
+		return;
+	ret->asked = choice.key;
+	if (restore(c, &choice, a, ret, &e) < 0)
 		channel_line(c, "warning: nothing was restored: %s. The run goes on without it.", e.message);
 }
 
@@ -177,10 +180,16 @@ static int save(struct channel *c, const struct cache_choice *choice, struct err
 	return 0;
 }
 
-void cache_save(struct channel *c, const struct plan *plan, struct arena *a)
+void cache_save(struct channel *c, const struct plan *plan, const char *asked, struct arena *a)
 {
 	struct cache_choice choice;
 	struct err e = { 0 };
-	if (choose(c, plan, a, &choice) && save(c, &choice, &e) < 0)
+	if (!choose(c, plan, a, &choice))
+		return;
+	if (!asked || !streq(choice.key, asked)) {
+		channel_line(c, "Nothing is saved: the lock file is not the one that the run began with.");
+		return;
+	}
+	if (save(c, &choice, &e) < 0)
 		channel_line(c, "warning: nothing was saved: %s. The run goes on.", e.message);
 }

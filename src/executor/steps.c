@@ -280,7 +280,7 @@ static void restore(struct run *run)
 
 static void save(struct run *run)
 {
-	cache_save(run->channel, run->plan, run->a);
+	cache_save(run->channel, run->plan, run->restored.asked, run->a);
 }
 
 int steps_run(struct runner *runner, struct plan *plan, struct arena *a, struct err *e)

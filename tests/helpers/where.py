@@ -48,6 +48,13 @@ def node_sdk() -> Path:
 
 
 @lru_cache
+def managers() -> Path:
+    """The folder of yarn, pnpm, uv and poetry."""
+    out = subprocess.run([ROOT / "tools/get-managers"], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(out.stdout.splitlines()[-1])
+
+
+@lru_cache
 def path() -> str:
     """PATH of everything that the tests start: the tools first, then node, then the system."""
     folders = [str(tools())]
