@@ -107,7 +107,7 @@ struct job {
 	struct cgroup group;
 	struct watch *watch;
 	int64_t printed_bytes; /* output that went into the log */
-	bool cut;	       /* the log is full */
+	int cut_step;	       /* the last step in which the log was full; -1: none */
 	int wake_fd;
 	int64_t deadline_us;
 	int64_t stop_since_us; /* when job_stop first said to stop; 0: not yet */

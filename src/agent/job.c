@@ -403,7 +403,7 @@ static enum job_result run_ordered(struct job *j)
 
 enum job_result job_run(const struct agent *agent, int slot, const struct api_claim *claim)
 {
-	struct job j = { .agent = agent, .slot = slot, .claim = *claim, .step = -1 };
+	struct job j = { .agent = agent, .slot = slot, .claim = *claim, .step = -1, .cut_step = -1 };
 	enum job_result result = JOB_NONE;
 	struct err e = { 0 };
 	j.uid = isolate_drops(agent) ? (uid_t)(SLOT_UID_FIRST + slot) : getuid();

@@ -9,6 +9,8 @@
 #include "base/log.h"
 
 #define LINE_MAX_BYTES (16 * KIB)
+/* Its time and number, on the way and in the store. */
+#define LINE_COSTS_BYTES 32
 
 static void on_line(void *arg, struct str line)
 {
@@ -62,22 +64,35 @@ void job_line(struct job *j, const char *fmt, ...)
 	lines_own(&j->lines, buf_str(&b));
 }
 
+/* How many of the bytes the log still takes, and what they count there: each line costs more than its text. */
+static size_t fitting(struct str bytes, int64_t room, int64_t *ret_counted)
+{
+	size_t n = 0;
+	*ret_counted = 0;
+	while (n < bytes.n && *ret_counted < room) {
+		const char *nl = memchr(bytes.p + n, '\n', bytes.n - n);
+		size_t piece = nl ? (size_t)(nl - bytes.p) + 1 - n : bytes.n - n;
+		if ((int64_t)piece > room - *ret_counted)
+			piece = (size_t)(room - *ret_counted);
+		*ret_counted += (int64_t)piece + LINE_COSTS_BYTES;
+		n += piece;
+	}
+	return n;
+}
+
 void job_output(struct job *j, struct str bytes)
 {
-	int64_t limit = j->agent->limits.log_bytes, room = limit - j->printed_bytes;
-	if (j->cut)
+	int64_t limit = j->agent->limits.log_bytes, counted = 0;
+	char text[32];
+	size_t n = limit ? fitting(bytes, limit - j->printed_bytes, &counted) : bytes.n;
+	j->printed_bytes += counted;
+	lines_feed(&j->lines, (struct str){ bytes.p, n });
+	if (n == bytes.n || j->cut_step == j->step)
 		return;
-	if (limit && (int64_t)bytes.n > room) {
-		char text[32];
-		bytes.n = (size_t)room;
-		lines_feed(&j->lines, bytes);
-		j->cut = true;
-		job_line(j, "The log of this deployment has reached its limit of %s: further output is not kept.",
-			 limits_size(limit, text, sizeof(text)));
-		return;
-	}
-	j->printed_bytes += (int64_t)bytes.n;
-	lines_feed(&j->lines, bytes);
+	/* Once in each step, so that none of them looks as if it had said nothing. */
+	j->cut_step = j->step;
+	job_line(j, "The log of this deployment has reached its limit of %s: further output is not kept.",
+		 limits_size(limit, text, sizeof(text)));
 }
 
 static int add(struct job *j, const char *value, struct err *e)

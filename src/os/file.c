@@ -176,12 +176,15 @@ struct removal {
 static int bring_up(struct removal *v, int parent, const char *name, struct err *e)
 {
 	char to[32];
-	/* Its entry `..` changes, which takes the right to write to it. */
-	fchmodat(parent, name, 0700, 0);
 	do {
 		snprintf(to, sizeof(to), ".deep-%d", v->moved++);
 	} while (faccessat(v->top, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
-	return renameat(parent, name, v->top, to) == 0 ? 0 : err_errno(e, "cannot remove %s", name);
+	if (renameat(parent, name, v->top, to) == 0)
+		return 0;
+	/* Its entry `..` changes, which takes the right to write to it. */
+	if (errno == EACCES && fchmodat(parent, name, 0700, 0) == 0 && renameat(parent, name, v->top, to) == 0)
+		return 0;
+	return err_errno(e, "cannot remove %s", name);
 }
 
 static int remove_at(struct removal *v, int parent, const char *name, int depth, struct err *e)

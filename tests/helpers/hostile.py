@@ -20,7 +20,7 @@ from .waiting import wait_until
 
 # name -> options of an agent with it
 LEVELS = {"bubblewrap": [], "process": []}
-MEMORY_MIB, PIDS, DISK_MIB, LOG_MIB = 256, 200, 100, 8
+MEMORY_MIB, PIDS, DISK_MIB, LOG_MIB = 256, 200, 100, 3
 WON = "the-attack-succeeded"
 PRELUDE = f"won() {{ echo {WON[::-1]} | rev; }}\n"
 
@@ -173,6 +173,7 @@ ATTACKS = [
             os.mkdir("d")
             os.chdir("d")
         """), **BOTH),
+    Attack("lines", "prints lines without number", "yes '' | head -c 50000000", **BOTH, told=f"reached its limit of {LOG_MIB} MiB"),
     Attack("frames-in-output", "prints what looks like frames and steps", "printf 'E\\1\\0\\0\\0\\1F\\1\\0\\0\\0\\1'; exit 3", **BOTH, told="failed: exit status 3"),
 ]
 
