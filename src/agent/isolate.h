@@ -66,6 +66,8 @@ struct isolation {
 	void (*end_in)(const char *dir);
 	/* What it protects and what not: lines for the log of each run. NULL-terminated. */
 	const char *const *(*text)(const struct agent *agent);
+	/* Which limits are in force, and by what, where runs are not descendants of ours; NULL: limits.c knows. */
+	const char *(*limits)(const struct agent *agent, struct arena *a);
 };
 
 extern const struct isolation isolation_bubblewrap;

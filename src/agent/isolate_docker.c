@@ -53,13 +53,18 @@ static void describe(const struct agent *agent)
 	snprintf(lines[n++], sizeof(lines[0]),
 		 "Network: a bridge of its own, from which it reaches what the host reaches%s.",
 		 c->allow_metadata ? ", the cloud's metadata service too" : ", but not the cloud's metadata service");
-	if (list_limits(agent, true, limits, sizeof(limits)))
-		snprintf(lines[n++], sizeof(lines[0]), "Limits: %s.", limits);
 	if (list_limits(agent, false, limits, sizeof(limits)))
 		snprintf(lines[n++], sizeof(lines[0]), "Not limited, because the engine cannot: %s.", limits);
 	for (size_t i = 0; i < n; i++)
 		text[i] = lines[i];
 	text[n] = NULL;
+}
+
+static const char *limits_in_force(const struct agent *agent, struct arena *a)
+{
+	char held[120];
+	bool any = list_limits(agent, true, held, sizeof(held)) > 0;
+	return any ? arena_printf(a, "%s (the engine)", held) : "none that the engine could hold";
 }
 
 static int probe(struct agent *agent, struct err *e)
@@ -74,8 +79,6 @@ static int probe(struct agent *agent, struct err *e)
 	for (size_t i = 0; text[i]; i++) {
 		if (strncmp(text[i], "Not limited", 11) == 0)
 			log_warn("agent", "%s", text[i]);
-		else if (strncmp(text[i], "Limits", 6) == 0)
-			log_info("agent", "%s", text[i]);
 	}
 	return 0;
 }
@@ -166,4 +169,5 @@ const struct isolation isolation_docker = {
 	.wait = wait_for,
 	.kill = kill_all,
 	.text = said,
+	.limits = limits_in_force,
 };

@@ -64,8 +64,7 @@ static const char *describe(const struct agent *agent, struct arena *a)
 	_cleanup_buf_ struct buf b;
 	buf_init(&b, 4 * KIB);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const char *by =
-			agent->level->own_child ? holder(agent, rows[i].kind) : agent_isolation_name(agent->level->id);
+		const char *by = holder(agent, rows[i].kind);
 		buf_adds(&b, i ? ", " : "");
 		if (rows[i].value && by)
 			buf_addf(&b, "%s %s (%s)", rows[i].name, rows[i].value, by);
@@ -99,7 +98,7 @@ int limits_start(struct agent *agent, struct arena *a, struct err *e)
 int limits_describe(struct agent *agent, struct arena *a, struct err *e)
 {
 	struct limits *l = &agent->limits;
-	l->text = describe(agent, a);
+	l->text = agent->level->limits ? agent->level->limits(agent, a) : describe(agent, a);
 	if (!l->text)
 		return err_nomem(e);
 	log_info("agent", "limits of a run: %s", l->text);
