@@ -18,6 +18,7 @@ import claims  # noqa: E402
 import cli  # noqa: E402
 import log_rows  # noqa: E402
 import raw  # noqa: E402
+import runner_rows  # noqa: E402
 from measure import anonymous_kib, milliseconds, row, say  # noqa: E402
 
 from helpers import process, where  # noqa: E402
@@ -86,6 +87,8 @@ def main():
         log_rows.rows(folder)
         print()
         cache_rows.rows(folder)
+        print()
+        runner_rows.rows(folder)
         print()
         cli.rows(folder, server)
         row("idle memory after all that, server (RssAnon)", f"{anonymous_kib(server.pid) / 1024:.1f} MB")
