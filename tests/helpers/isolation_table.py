@@ -24,6 +24,9 @@ OTHERS = [
     ("uses system calls that lead out: mounts, namespaces, keys, bpf, io_uring, …", ("bubblewrap",), (), "tests/unit/test_seccomp.c::test_group"),
     ("claims jobs, mints tokens, changes settings, touches other stacks with the run's token", ("bubblewrap", "process"), (),
      "tests/runner/test_run_token.py::test_while_it_runs"),
+    ("leaves an archive of dependencies with links, devices, pipes, set-user-id, `..` or absolute names for a later run", ("bubblewrap", "process"), (),
+     "tests/runner/test_cache_archives.py::test_what_is_hostile_is_not"),
+    ("leaves an archive that is a bomb, cut or noise", ("bubblewrap", "process"), (), "tests/runner/test_cache_archives.py::test_what_is_damaged_is_not_restored"),
     ("uses the run's token after the end", ("bubblewrap", "process"), (), "tests/runner/test_run_token.py::test_after_its_end"),
 ]
 
