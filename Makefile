@@ -44,6 +44,9 @@ check-crash: sanitize ## kill the server CRASH_KILLS times (200) under load, and
 check-chaos: sanitize ## kill server, runners and executors CHAOS_KILLS times (200) under deployments: none runs twice, nothing is lost or left
 	@tests/fault/run-chaos
 
+check-packaging: all ## the systemd units, and compose.yaml on a Docker engine of its own: build, start, deploy (some minutes, as root)
+	@tools/check-packaging
+
 fuzz: ## fuzz every parser of foreign bytes, FUZZ_SECONDS each (60)
 	@tools/fuzz $(or $(FUZZ_SECONDS),60)
 
@@ -58,16 +61,21 @@ deps: ## install what the build and the programs need, from the distribution's p
 	@tools/install-deps build run
 
 install: all ## install below DESTDIR/PREFIX (PREFIX=/usr/local)
-	@install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/doc/slipway"
+	@install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/doc/slipway" "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/lib/sysusers.d"
 	@install -m 755 $(BUILD)/slipway $(BUILD)/slipway-executor "$(DESTDIR)$(PREFIX)/bin/"
-	@install -m 644 README.md LICENSE "$(DESTDIR)$(PREFIX)/share/doc/slipway/"
+	@install -m 644 README.md LICENSE docs/install.md "$(DESTDIR)$(PREFIX)/share/doc/slipway/"
+	@for unit in slipway slipway-agent; do \
+		sed -e 's|@bindir@|$(PREFIX)/bin|g' -e 's|@docdir@|$(PREFIX)/share/doc/slipway|g' packaging/systemd/$$unit.service \
+			>"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service"; \
+	done
+	@install -m 644 packaging/systemd/slipway.sysusers "$(DESTDIR)$(PREFIX)/lib/sysusers.d/slipway.conf"
 	@echo "installed below $(DESTDIR)$(PREFIX)"
 
 clean: ## remove what was built (data folders and the cache stay)
 	@rm -rf build build-asan build-tsan build-clang
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 comma := ,
-.PHONY: all demo stop check check-crash check-chaos lint format bench fuzz soak sanitize deps install clean help
+.PHONY: all demo stop check check-crash check-chaos check-packaging lint format bench fuzz soak sanitize deps install clean help

@@ -219,7 +219,6 @@ static const struct option_foreign agent_foreign[] = {
 	{ "circuit_breaker_failures", own_rules },
 	{ "circuit_breaker_timeout", own_rules },
 	{ "syslog", "the log goes to standard error, where systemd and containers take it" },
-	{ "version", "this is Slipway's agent" },
 };
 
 static bool is_yaml(const char *path)
