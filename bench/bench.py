@@ -19,6 +19,7 @@ import cli  # noqa: E402
 import log_rows  # noqa: E402
 import raw  # noqa: E402
 import runner_rows  # noqa: E402
+import source_rows  # noqa: E402
 from measure import anonymous_kib, milliseconds, row, say  # noqa: E402
 
 from helpers import process, where  # noqa: E402
@@ -78,6 +79,8 @@ def main():
             row("idle memory, agent (RssAnon)", f"{anonymous_kib(pid) / 1024:.1f} MB", "reach: 4 MB")
 
         claims.rows(folder)
+        print()
+        source_rows.rows(folder)
         print()
 
         mask_rows()

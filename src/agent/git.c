@@ -35,9 +35,6 @@ static const char *const options[] = {
 	"fetch.unpackLimit=1", "core.bigFileThreshold=64m", "core.abbrev=no", /* "HEAD is now at" and the whole hash */
 };
 
-/* A tree does not outlive the run. */
-static const char *const tree_options[] = { "core.fsync=none" };
-
 static const char *const insecure_options[] = { "protocol.file.allow=always", "protocol.http.allow=always" };
 
 /* What git, ssh and libcurl need of the agent's own environment. */
@@ -172,8 +169,6 @@ static const char *const *arguments(struct git *g, enum git_place place, const c
 		list[n++] = arena_printf(g->a, "--git-dir=%s", g->config->drop ? PROCESS_STAGE "/mirror" : g->mirror);
 	}
 	add_options(list, &n, options, ARRAY_SIZE(options));
-	if (place == GIT_TREE)
-		add_options(list, &n, tree_options, ARRAY_SIZE(tree_options));
 	if (g->config->insecure)
 		add_options(list, &n, insecure_options, ARRAY_SIZE(insecure_options));
 	while (g->c && g->c[more])
