@@ -53,6 +53,7 @@ static const struct {
 	{ GIT_FAULT_LARGE, "ut of memory", "git ran out of the memory that it may use for one repository" },
 	{ GIT_FAULT_FINAL, "Permission denied", NULL },
 	{ GIT_FAULT_FINAL, "epository '", NULL },
+	{ GIT_FAULT_FINAL, "mismatched algorithms", "repositories whose hashes are SHA-256 are not fetched" },
 	{ GIT_FAULT_FINAL, "dubious ownership", NULL },
 	{ GIT_FAULT_FINAL, "does not exist", NULL },
 	{ GIT_FAULT_FINAL, "No such file or directory", NULL },

@@ -131,6 +131,8 @@ static void failures(void **state)
 		"fatal: couldn't find remote ref refs/heads/x",
 		"Host key verification failed.",
 		"fatal: transport 'file' not allowed",
+		"fatal: mismatched algorithms: client sha1; server sha256",
+		"error: index-pack died of signal 25\nfatal: index-pack failed",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(transient); i++)
 		assert_true(git_failure_is_transient(str_of(transient[i])));
