@@ -226,7 +226,7 @@ ODD_FILES = {
     "a link to itself": ('rm -f "$PULUMI_ENV_FILE"; ln -s "$PULUMI_ENV_FILE" "$PULUMI_ENV_FILE"', "Too many levels of symbolic links"),
     "nothing": ('rm -f "$PULUMI_ENV_FILE"', None),
     "2 MB": ('head -c 2000000 /dev/zero | tr "\\0" x >"$PULUMI_ENV_FILE"', "larger than 1048576 bytes"),
-    "a sparse terabyte": ('truncate -s 1T "$PULUMI_ENV_FILE"', "larger than 1048576 bytes"),
+    "a sparse gigabyte": ('truncate -s 1G "$PULUMI_ENV_FILE"', "larger than 1048576 bytes"),
     "noise": ('head -c 500000 /dev/urandom >"$PULUMI_ENV_FILE"', "ignored"),
     "NUL": ('printf "A=b\\0c\\n" >"$PULUMI_ENV_FILE"', "1 line without NAME=value ignored"),
     "20,000 names": ('seq -f "N%g=1" 20000 >"$PULUMI_ENV_FILE"', "too many variables"),
