@@ -6,18 +6,20 @@
 #define JSON_LETTERS "\bb\ff\nn\rr\tt"
 #define C_LETTERS "\aa\bb\ff\nn\rr\tt\vv"
 
+/* The first two, and the first MASK_ESCAPES_USUAL, are made of larger values, too (mask_forms.c). */
 const struct mask_escapes mask_escapes[] = {
-	{ "\"\\", JSON_LETTERS, "", MASK_CODE_U, false, "" },		 /* JavaScript, jq, ours */
-	{ "\"\\", JSON_LETTERS, "<>&", MASK_CODE_U, false, "" },	 /* Go's JSON */
-	{ "\"\\", JSON_LETTERS, "<>&='", MASK_CODE_U, false, "" },	 /* Gson */
-	{ "\"\\", JSON_LETTERS, "", MASK_CODE_U, true, "" },		 /* Python's json */
-	{ "\"\\/", JSON_LETTERS, "", MASK_CODE_U, true, "" },		 /* PHP */
-	{ "\\", JSON_LETTERS, "\"&'+<>`", MASK_CODE_U_UPPER, true, "" }, /* .NET */
-	{ "\"\\", C_LETTERS, "", MASK_CODE_X, false, "" },		 /* Go's %q */
-	{ "'\\", "\nn\rr\tt", "", MASK_CODE_X, false, "" },		 /* Python's repr */
-	{ "\\", "\nn\rr\tt", "", MASK_CODE_X, false, "" },		 /* … between double quotes */
-	{ "'\\", JSON_LETTERS, "", MASK_CODE_X_UPPER, false, "" },	 /* Node's inspect */
-	{ "\\", JSON_LETTERS, "", MASK_CODE_X_UPPER, false, "" },	 /* … between double quotes, or backticks */
+	{ "\"\\", JSON_LETTERS, "", MASK_CODE_U, false, "" },			/* JavaScript, jq, ours */
+	{ "\"\\", JSON_LETTERS, "<>&", MASK_CODE_U, false, "" },		/* Go's JSON */
+	{ "\"\\", JSON_LETTERS, "", MASK_CODE_U, true, "" },			/* Python's json */
+	{ " \t!\"#$&'()*,;<=>?[\\]^`{|}~", "", "", MASK_CODE_NONE, false, "" }, /* other shells */
+	{ "\"\\", JSON_LETTERS, "<>&='", MASK_CODE_U, false, "" },		/* Gson */
+	{ "\"\\/", JSON_LETTERS, "", MASK_CODE_U, true, "" },			/* PHP */
+	{ "\\", JSON_LETTERS, "\"&'+<>`", MASK_CODE_U_UPPER, true, "" },	/* .NET */
+	{ "\"\\", C_LETTERS, "", MASK_CODE_X, false, "" },			/* Go's %q */
+	{ "'\\", "\nn\rr\tt", "", MASK_CODE_X, false, "" },			/* Python's repr */
+	{ "\\", "\nn\rr\tt", "", MASK_CODE_X, false, "" },			/* … between double quotes */
+	{ "'\\", JSON_LETTERS, "", MASK_CODE_X_UPPER, false, "" },		/* Node's inspect */
+	{ "\\", JSON_LETTERS, "", MASK_CODE_X_UPPER, false, "" }, /* … between double quotes, or backticks */
 	{ "'\\",
 	  C_LETTERS "\x1b"
 		    "E",
@@ -25,11 +27,10 @@ const struct mask_escapes mask_escapes[] = {
 	{ "'\\",
 	  C_LETTERS "\x1b"
 		    "E",
-	  "", MASK_CODE_OCTAL, true, "" },					/* … in the locale C */
-	{ "\"\\$`", "", "", MASK_CODE_NONE, false, "" },			/* shell: "…" */
-	{ "\"\\$`!", "", "", MASK_CODE_NONE, false, "" },			/* … with history */
-	{ " \t!\"$&'()*,;<>?[\\]^`{|}", "", "", MASK_CODE_NONE, false, "#~" },	/* bash's printf %q */
-	{ " \t!\"#$&'()*,;<=>?[\\]^`{|}~", "", "", MASK_CODE_NONE, false, "" }, /* other shells */
+	  "", MASK_CODE_OCTAL, true, "" },				       /* … in the locale C */
+	{ "\"\\$`", "", "", MASK_CODE_NONE, false, "" },		       /* shell: "…" */
+	{ "\"\\$`!", "", "", MASK_CODE_NONE, false, "" },		       /* … with history */
+	{ " \t!\"$&'()*,;<>?[\\]^`{|}", "", "", MASK_CODE_NONE, false, "#~" }, /* bash's printf %q */
 };
 const size_t mask_escape_count = ARRAY_SIZE(mask_escapes);
 
@@ -49,8 +50,8 @@ const size_t mask_replacement_count = ARRAY_SIZE(mask_replacements);
 const char *const mask_url_keeps[] = {
 	"-_.~",			/* RFC 3986, Go's QueryEscape */
 	"-_.~/",		/* Python's quote */
-	"-_.*",			/* forms: Java, browsers */
 	"-_.~!'()*",		/* encodeURIComponent */
+	"-_.*",			/* forms: Java, browsers */
 	"-_.~!'()*;/?:@&=+$,#", /* encodeURI */
 	"-_.~$&+=:@",		/* Go's PathEscape */
 	"-_.~$&+,/:;=@",	/* Go's paths */

@@ -8,6 +8,10 @@
 static const size_t base64_widths[] = { 76, 64 };
 /* What is left of an encoding on its last line, or of a value behind a \n that is written so: no secret if it is shorter. */
 #define PIECE_MIN_BYTES 8
+/* A form costs 24 bytes for each of its own: a value of up to 4 KiB (tokens, passwords, keys) is looked for in all of them, a larger
+ * one (a document) in the usual ones, and beyond 32 KiB in what JSON, URL and base64 make of it alone. */
+#define ALL_FORMS_MAX_BYTES 4096
+#define USUAL_FORMS_MAX_BYTES (32 * 1024)
 /* All forms of one value: most are equal. */
 #define SEEN_MAX 128
 
@@ -16,6 +20,7 @@ struct forms {
 	void *arg;
 	struct buf form;
 	struct str value; /* whose forms are made: most are equal to it */
+	enum { FORMS_ALL, FORMS_USUAL, FORMS_FEW } choice;
 	uint64_t seen[SEEN_MAX];
 	size_t seen_count;
 	struct err *e;
@@ -100,7 +105,7 @@ static int base64_forms(struct forms *f, struct str v)
 	int r = 0;
 	for (size_t offset = 0; r == 0 && offset < 3; offset++) {
 		r = base64_form(f, v, offset, false);
-		if (r == 0)
+		if (r == 0 && f->choice != FORMS_FEW)
 			r = base64_form(f, v, offset, true);
 	}
 	return r;
@@ -109,7 +114,7 @@ static int base64_forms(struct forms *f, struct str v)
 static int hex_forms(struct forms *f, struct str v)
 {
 	int r = 0;
-	for (int upper = 0; r == 0 && upper < 2; upper++) {
+	for (int upper = 0; r == 0 && upper < 2 && f->choice == FORMS_ALL; upper++) {
 		const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
 		for (size_t i = 0; i < v.n; i++) {
 			buf_addc(&f->form, digits[(unsigned char)v.p[i] >> 4]);
@@ -138,24 +143,42 @@ static int twice(struct forms *f, struct str v, const struct mask_escapes *d)
 	return r;
 }
 
-static int text_forms(struct forms *f, struct str v)
+/* "%2F" or "%2f", "%20" or "+". Of large values the first alone, and of the first encoder its others. */
+static int url_forms(struct forms *f, struct str v)
 {
+	size_t keeps = f->choice == FORMS_ALL	  ? mask_url_keep_count
+		       : f->choice == FORMS_USUAL ? MASK_URL_KEEPS_USUAL
+						  : 1;
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < mask_escape_count; i++) {
-		mask_escape(&f->form, v, &mask_escapes[i]);
-		r = give(f, MASK_VALUE_MIN_BYTES);
-		if (r == 0 && (mask_escapes[i].code == MASK_CODE_U || mask_escapes[i].code == MASK_CODE_U_UPPER))
-			r = twice(f, v, &mask_escapes[i]);
-	}
-	for (size_t i = 0; r == 0 && i < mask_replacement_count; i++) {
-		mask_replace(&f->form, v, &mask_replacements[i]);
-		r = give(f, MASK_VALUE_MIN_BYTES);
-	}
-	for (size_t i = 0; r == 0 && i < mask_url_keep_count * 4; i++) {
-		mask_url(&f->form, v, mask_url_keeps[i / 4], i & 1, i & 2);
+	for (size_t i = 0; r == 0 && i < keeps * 4; i++) {
+		bool upper = !(i & 1), plus = i & 2;
+		if (f->choice != FORMS_ALL && !(upper && !plus) &&
+		    (i >= 4 || f->choice == FORMS_FEW || (!upper && plus)))
+			continue;
+		mask_url(&f->form, v, mask_url_keeps[i / 4], upper, plus);
 		r = give(f, MASK_VALUE_MIN_BYTES);
 	}
 	return r;
+}
+
+static int text_forms(struct forms *f, struct str v)
+{
+	bool all = f->choice == FORMS_ALL, few = f->choice == FORMS_FEW;
+	size_t escapes = all ? mask_escape_count : few ? 2 : MASK_ESCAPES_USUAL;
+	size_t replacements = all ? mask_replacement_count : few ? 0 : MASK_REPLACEMENTS_USUAL;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < escapes; i++) {
+		const struct mask_escapes *d = &mask_escapes[i];
+		mask_escape(&f->form, v, d);
+		r = give(f, MASK_VALUE_MIN_BYTES);
+		if (r == 0 && (all || i == 0) && (d->code == MASK_CODE_U || d->code == MASK_CODE_U_UPPER))
+			r = twice(f, v, d);
+	}
+	for (size_t i = 0; r == 0 && i < replacements; i++) {
+		mask_replace(&f->form, v, &mask_replacements[i]);
+		r = give(f, MASK_VALUE_MIN_BYTES);
+	}
+	return r < 0 ? r : url_forms(f, v);
 }
 
 static int line_forms(struct forms *f, struct str v)
@@ -244,6 +267,9 @@ int mask_forms(struct str value, int (*add)(void *arg, struct str form, struct e
 {
 	struct forms f = { .add = add, .arg = arg, .e = e };
 	int r = 0;
+	f.choice = value.n <= ALL_FORMS_MAX_BYTES     ? FORMS_ALL
+		   : value.n <= USUAL_FORMS_MAX_BYTES ? FORMS_USUAL
+						      : FORMS_FEW;
 	buf_init(&f.form, FORM_MAX_BYTES);
 	if (!memchr(value.p, '\n', value.n)) {
 		struct str trimmed = str_trim(value);

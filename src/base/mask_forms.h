@@ -7,7 +7,7 @@
 #include "base/str.h"
 
 /* Calls `add` with each form, of at least MASK_VALUE_MIN_BYTES. No form holds a line break: a value of several lines gives
- * each of its lines, and the encodings of the whole. Stops at the first error of `add` and returns it. */
+ * each of its lines, and the encodings of the whole. Of a large value only the usual forms are made. Stops at the first error of `add` and returns it. */
 int mask_forms(struct str value, int (*add)(void *arg, struct str form, struct err *e), void *arg, struct err *e);
 
 /* --- mask_encodings.c: the dialects, in tables --- */
@@ -30,6 +30,7 @@ struct mask_escapes {
 };
 extern const struct mask_escapes mask_escapes[];
 extern const size_t mask_escape_count;
+#define MASK_ESCAPES_USUAL 4
 void mask_escape(struct buf *b, struct str v, const struct mask_escapes *d);
 
 /* How one byte is replaced by a longer text: quotes within quotes, entities. */
@@ -38,12 +39,14 @@ struct mask_replacements {
 };
 extern const struct mask_replacements mask_replacements[];
 extern const size_t mask_replacement_count;
+#define MASK_REPLACEMENTS_USUAL 2
 void mask_replace(struct buf *b, struct str v, const struct mask_replacements *d);
 
 /* What an encoder of URLs leaves as it is, besides letters and digits. Each is used with both cases of hex digits, and with
  * "%20" and "+" for a blank. */
 extern const char *const mask_url_keeps[];
 extern const size_t mask_url_keep_count;
+#define MASK_URL_KEEPS_USUAL 3
 void mask_url(struct buf *b, struct str v, const char *keep, bool upper, bool plus);
 
 #endif

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import textwrap
+import urllib.parse
 
 import pytest
 
@@ -92,6 +93,16 @@ def test_the_key_within_a_json_document(tmp_path):
     seen = masked(tmp_path, [document], KEY)
     for line in KEY.splitlines()[1:-1]:
         assert line not in seen
+
+
+@pytest.mark.parametrize("kib", [20, 100])
+def test_a_large_secret(tmp_path, kib):
+    """A document as a secret must not make the run fail for want of room; the usual forms of it are masked."""
+    rng = random.Random(SEED)
+    value = json.dumps({f"k{i}": "".join(rng.choice(ALPHABETS[3]) for _ in range(100)) for i in range(kib * 9)})
+    shown = [value, json.dumps(value), urllib.parse.quote(value, safe=""), base64.b64encode(b"x" + value.encode()).decode()]
+    for line, text in zip(masked(tmp_path, [value], "".join(text + "\n" for text in shown)).splitlines(), shown, strict=True):
+        assert "[secret]" in line and len(line) < 100, line
 
 
 def test_text_without_secrets_stays_as_it_is(tmp_path):
