@@ -281,6 +281,11 @@ int job_execute(struct job *j, struct err *e)
 		r = run(&x, e);
 	isolate_kill(j->agent, &x.process, j->dir);
 	job_cache_done(&x.cache);
+	if (r < 0 && j->out_of_memory) {
+		char text[32];
+		err_set(e, ERR_TOO_LARGE, "the run was ended because it used more than %s of memory",
+			limits_size(j->agent->limits.memory_bytes, text, sizeof(text)));
+	}
 	if (r < 0 && j->step_open) {
 		explain_limits(j);
 		if (!watch_finding(j->watch))

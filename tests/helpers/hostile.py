@@ -5,6 +5,7 @@ and no row is an attack that cannot work. A further level is a further name in t
 A script is a pre-run command of a real deployment. {names} are attributes of Host. What an attack has found is printed backwards, because
 the log masks tokens and shows the command itself; `won` prints the sentence that says that it succeeded.
 """
+import fcntl
 import os
 import secrets
 import shutil
@@ -18,8 +19,7 @@ from .git import Repository
 from .runner import Site
 from .waiting import wait_until
 
-# name -> options of an agent with it
-LEVELS = {"bubblewrap": [], "process": []}
+LEVELS = ("docker", "bubblewrap", "process")
 MEMORY_MIB, PIDS, DISK_MIB, LOG_MIB = 256, 200, 100, 3
 WON = "the-attack-succeeded"
 PRELUDE = f"won() {{ echo {WON[::-1]} | rev; }}\n"
@@ -30,7 +30,7 @@ class Attack:
     name: str
     says: str  # what it tries, for the table
     script: str
-    stopped: tuple = ("bubblewrap",)
+    stopped: tuple = ("docker", "bubblewrap")
     open: tuple = ("process",)
     # What must be in the log when it is stopped, beside the absence of success.
     told: str = None
@@ -46,7 +46,11 @@ def reads(name, says, script, of, **more):
     return Attack(name, says, script, evidence=lambda host: getattr(host, of)[::-1], **more)
 
 
-BOTH = {"stopped": ("bubblewrap", "process"), "open": ()}
+ALL = {"stopped": ("docker", "bubblewrap", "process"), "open": ()}
+# The checkout of a container lies in its own file system, and engines can seldom limit that. An engine also lets a run go on whose
+# processes are ended for want of memory.
+WATCHED = {"stopped": ("bubblewrap", "process"), "open": ()}
+IN_SANDBOX = {"stopped": ("bubblewrap",), "open": ()}
 
 ATTACKS = [
     reads("token-file", "reads the agent's pool token in its file", "cat {token_file} | rev", "pool_token"),
@@ -88,7 +92,7 @@ ATTACKS = [
         if b" 200 " in s.recv(100): print(WON)
         """)),
     Attack("writes-outside", "writes to the host's files", "for d in {home} {var_lib} {work}; do echo x > $d/written && won; done"),
-    Attack("becomes-root", "is root", "test $(id -u) = 0 && won"),
+    Attack("becomes-root", "is root (in a container: of the container)", "test $(id -u) = 0 && won", stopped=("bubblewrap",), open=("docker", "process")),
     Attack("user-namespace", "is root in a new user namespace, where more of the kernel can be reached",
            "unshare --user --map-root-user true && won", open=()),
     Attack("mounts", "mounts something", "mkdir m && mount -t tmpfs none m && umount m && won", open=()),
@@ -134,12 +138,12 @@ ATTACKS = [
                 made += 1
         except OSError: pass
         if made > {PIDS}: print(WON, made)
-        """), **BOTH, told=f"reached its limit of {PIDS} processes"),
+        """), **ALL, told=f"reached its limit of {PIDS} processes"),
     Attack("memory", "takes memory without end", python("""
         kept = []
         for i in range(100): kept.append(b"x" * (10 << 20))
         print(WON)
-        """), **BOTH, told=f"used more than {MEMORY_MIB} MiB of memory"),
+        """), **ALL, told=f"used more than {MEMORY_MIB} MiB of memory"),
     Attack("memory-of-many", "takes memory without end, in many processes", python("""
         import os, time
         for i in range(10):
@@ -149,33 +153,44 @@ ATTACKS = [
                 os._exit(0)
         time.sleep(30)
         print(WON)
-        """), **BOTH, told=f"used more than {MEMORY_MIB} MiB of memory"),
+        """), **WATCHED, told=f"used more than {MEMORY_MIB} MiB of memory"),
     Attack("files-in-memory", "fills the machine's memory with files",
-           f"head -c 1G /dev/zero > /tmp/x; for d in /tmp /var/tmp /dev/shm /run $HOME /; do test $(du -sm $d/x | cut -f1) -gt {MEMORY_MIB} && won; done", open=()),
-    Attack("disk", "fills the disk", f"for i in $(seq 50); do head -c 10M /dev/zero > f$i || exit; done; sleep 20; won", **BOTH,
+           f"head -c 1G /dev/zero > /tmp/x; for d in /tmp /var/tmp /dev/shm /run $HOME /; do test $(du -sm $d/x | cut -f1) -gt {MEMORY_MIB} && won; done", **IN_SANDBOX),
+    Attack("disk", "fills the disk", f"for i in $(seq 50); do head -c 10M /dev/zero > f$i || exit; done; sleep 20; won", **WATCHED,
            told=f"took more than {DISK_MIB} MiB of the disk"),
     Attack("inodes", "makes files without number", python("""
         import time
         for i in range(40000): open(f"f{{i}}", "w").close()
         time.sleep(20)
         print(WON)
-        """), **BOTH, told=f"took more than {DISK_MIB} MiB of the disk"),
+        """), **WATCHED, told=f"took more than {DISK_MIB} MiB of the disk"),
     Attack("one-file", "makes one file that is larger than it may, without a name", python("""
         import os
         f = open("x", "wb")
         os.unlink("x")
         for i in range(20): f.write(b"x" * (10 << 20))
         print(WON)
-        """), open=()),
+        """), **IN_SANDBOX),
     Attack("nested", "makes folders below each other until nobody can remove them", python("""
         import os
         for i in range(3000):
             os.mkdir("d")
             os.chdir("d")
-        """), **BOTH),
-    Attack("lines", "prints lines without number", "yes '' | head -c 50000000", **BOTH, told=f"reached its limit of {LOG_MIB} MiB"),
-    Attack("frames-in-output", "prints what looks like frames and steps", "printf 'E\\1\\0\\0\\0\\1F\\1\\0\\0\\0\\1'; exit 3", **BOTH, told="failed: exit status 3"),
+        """), **WATCHED),
+    Attack("lines", "prints lines without number", "yes '' | head -c 50000000", **ALL, told=f"reached its limit of {LOG_MIB} MiB"),
+    Attack("frames-in-output", "prints what looks like frames and steps", "printf 'E\\1\\0\\0\\0\\1F\\1\\0\\0\\0\\1'; exit 3", **ALL, told="failed: exit status 3"),
 ]
+
+
+def image(engine) -> str:
+    """What the attacks call, and a Python."""
+    names = "bash rev tr grep head tail seq du cut find nohup setsid mount umount unshare cp rm mv yes su df python3 chmod".split()
+    programs = {f"bin/{name}": shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin") for name in names}
+    ffi = next(Path("/usr/lib").glob("*/libffi.so.*"))
+    programs[str(ffi).lstrip("/")] = str(ffi)
+    library = Path(os.path.realpath("/usr/bin/python3")).name
+    files = {str(f).lstrip("/"): (f.read_bytes(), 0, 0o644) for kind in ("*.py", "*/*.py", "lib-dynload/*.so") for f in (Path("/usr/lib") / library).glob(kind)}
+    return engine.make("slipway-test/hostile:1", programs=programs, files=files)
 
 
 def groups_of(instance) -> list:
@@ -186,7 +201,7 @@ def groups_of(instance) -> list:
 class Host:
     """A machine with secrets in all the usual places, a server, and an agent with one level of isolation."""
 
-    def __init__(self, folder: Path, level: str):
+    def __init__(self, folder: Path, level: str, engine=None):
         unique = f"slipway-test-{os.getpid()}-{secrets.token_hex(4)}"
         self.level, self.count = level, 0
         self.environment_secret, self.home_secret, self.var_secret, self.other_secret = (secrets.token_hex(16) for _ in range(4))
@@ -208,11 +223,19 @@ class Host:
         self.repository.commit({"README": "no program\n"})
         self.pool_token = self.site.pool["tokenValue"]
         self.agent = process.Agent(folder / "agent", self.site.server, self.pool_token, "--memory-limit", MEMORY_MIB, "--pids-limit", PIDS, "--disk-limit", DISK_MIB,
-                                   "--log-limit", LOG_MIB, "--concurrency", 3, *LEVELS[level], isolation=level, env={"AGENT_SECRET": self.environment_secret})
+                                   "--log-limit", LOG_MIB, "--concurrency", 3, *self.options(engine), isolation=level, env={"AGENT_SECRET": self.environment_secret})
         self.agent.wait_stderr("polls http")
         self.agent_pid, self.work, self.token_file = self.agent.pid, folder / "agent" / "work", folder / "agent" / "pool-token"
         self.data = self.site.server.data
         self.instance = (self.work / "instance").read_text().strip()
+        if engine:
+            # The first run brings the programs to the engine, which two agents must not do at once.
+            with (engine.folder.parent / "hostile.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self.attack("true")
+
+    def options(self, engine):
+        return ["--docker-host", engine.host, "--image", image(engine), "--pull", "missing"] if self.level == "docker" else []
 
     def start_server(self, folder):
         def own(*options, command, **more):

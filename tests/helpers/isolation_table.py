@@ -14,20 +14,20 @@ HOSTILE = "tests/runner/test_hostile.py"
 
 # What has a test of its own: (what it tries, levels that stop it, levels that do not, its test).
 OTHERS = [
-    ("leaves daemons behind: in other sessions, forked twice, deaf to signals", ("bubblewrap", "process"), (), f"{HOSTILE}::test_nothing_is_left"),
-    ("ignores the request to stop", ("bubblewrap", "process"), (), f"{HOSTILE}::test_whoever_ignores_the_request_to_stop_is_killed"),
+    ("leaves daemons behind: in other sessions, forked twice, deaf to signals", ("docker", "bubblewrap", "process"), (), f"{HOSTILE}::test_nothing_is_left"),
+    ("ignores the request to stop", ("docker", "bubblewrap", "process"), (), f"{HOSTILE}::test_whoever_ignores_the_request_to_stop_is_killed"),
     ("prints a gigabyte in one line", ("bubblewrap",), (), f"{HOSTILE}::test_the_log_of_a_gigabyte"),
     ("fills the disk with files that have no name", ("bubblewrap",), (), "tests/runner/test_limits.py::test_a_disk_that_fills_with_nameless_files"),
     ("takes all processor time (with `--cpu-limit`)", ("bubblewrap",), (), "tests/runner/test_limits.py::test_the_processors"),
     ("takes memory or processes without end where there are no control groups", ("bubblewrap",), (), "tests/runner/test_limits.py::test_without_control_groups"),
     ("goes on when its agent is killed", ("bubblewrap", "process"), (), "tests/runner/test_limits.py::test_what_a_killed_agent_left"),
     ("uses system calls that lead out: mounts, namespaces, keys, bpf, io_uring, …", ("bubblewrap",), (), "tests/unit/test_seccomp.c::test_group"),
-    ("claims jobs, mints tokens, changes settings, touches other stacks with the run's token", ("bubblewrap", "process"), (),
+    ("claims jobs, mints tokens, changes settings, touches other stacks with the run's token", ("docker", "bubblewrap", "process"), (),
      "tests/runner/test_run_token.py::test_while_it_runs"),
     ("leaves an archive of dependencies with links, devices, pipes, set-user-id, `..` or absolute names for a later run", ("bubblewrap", "process"), (),
      "tests/runner/test_cache_archives.py::test_what_is_hostile_is_not"),
     ("leaves an archive that is a bomb, cut or noise", ("bubblewrap", "process"), (), "tests/runner/test_cache_archives.py::test_what_is_damaged_is_not_restored"),
-    ("uses the run's token after the end", ("bubblewrap", "process"), (), "tests/runner/test_run_token.py::test_after_its_end"),
+    ("uses the run's token after the end", ("docker", "bubblewrap", "process"), (), "tests/runner/test_run_token.py::test_after_its_end"),
 ]
 
 

@@ -14,12 +14,13 @@ OPEN = [pytest.param(level, a, id=f"{level}-{a.name}") for level in hostile.LEVE
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory):
+def hosts(tmp_path_factory, request):
     made = {}
 
     def host(level):
         if level not in made:
-            made[level] = hostile.Host(tmp_path_factory.mktemp(f"host-{level}"), level)
+            engine = request.getfixturevalue("engine") if level == "docker" else None
+            made[level] = hostile.Host(tmp_path_factory.mktemp(f"host-{level}"), level, engine)
         return made[level]
 
     yield host
@@ -48,7 +49,7 @@ def test_stopped(host, attack):
     status, log, succeeded = run(host, attack)
     assert not succeeded, log[-3000:]
     assert status == "failed"
-    assert (attack.told or "") in log, log[-3000:]
+    assert host.level == "docker" or (attack.told or "") in log, log[-3000:]  # an engine says little of why
     assert not [f for f in host.folders if (f / "written").exists()]
     wait_until(lambda: not list((host.work / "jobs").glob("*/tree/f1")) and not list((host.work / "jobs").glob("*/tree/d")), 20, "its files to be removed")
 
