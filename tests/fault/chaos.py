@@ -6,7 +6,7 @@
 A kill is one of
     server    SIGKILL to the server, which is started again soon
     agent     SIGKILL to a runner alone; it is started again in the same work folder
-    executor  SIGKILL to an executor (or, of a sandbox, to bubblewrap around it)
+    executor  SIGKILL to an executor (of a sandbox also to bubblewrap around it; of a container to its first process)
     both      SIGKILL to a runner with an executor of its own, stopped before, so that neither sees the other end
     all       server, runners and executors at once
     stop      SIGTERM to a runner: it drains, and hands back what has not begun
@@ -19,7 +19,7 @@ Afterwards, and none of it by a time-out of the server (its clock is not moved):
     no stack is locked               each takes an update
     no acknowledged line is missing  a proxy between runners and server (recorder.py) has written down what was answered; in each step's log
     or repeated                      every such line has its number, and the numbered lines are whole as far as they go
-    nothing is left over             no process, mount, control group, or folder of a job
+    nothing is left over             no process, mount, control group, container, or folder of a job
 
 --mutate breaks one of these (tests/fault/run-chaos), so that the test itself is tested: forget (a line is acknowledged and not kept), twice (runners
 are told that the first step is known, and it is not), leak (a process and a folder outlive a killed runner, which does not come back).
@@ -34,6 +34,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,12 +44,14 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import requests  # noqa: E402
 from helpers import process, programs, where  # noqa: E402
 from helpers.api import FINAL, path_of  # noqa: E402
+from helpers.engine import LABEL, Engine, shared  # noqa: E402
 from helpers.git import Repository  # noqa: E402
 from helpers.waiting import wait_until  # noqa: E402
 from recorder import Recorder  # noqa: E402
 
 KINDS = {"server": 28, "agent": 26, "executor": 26, "both": 8, "all": 4, "stop": 8}
-LEVELS = ("process", "bubblewrap")
+# Containers where there is an engine that we may start.
+LEVELS = ("process", "bubblewrap") + (("docker",) if shutil.which("dockerd") and os.geteuid() == 0 else ())
 STACKS = 6
 WAITING = 2  # on each stack
 
@@ -71,8 +74,9 @@ class Wrong(Exception):
 
 
 class Chaos:
-    def __init__(self, seed: int, folder: Path, mutation=None):
-        self.rng, self.folder, self.mutation = random.Random(seed), folder, mutation
+    def __init__(self, seed: int, folder: Path, engine: Engine = None, mutation=None):
+        self.rng, self.folder, self.engine, self.mutation = random.Random(seed), folder, engine, mutation
+        self.image = engine and engine.make("slipway-test/chaos:1", programs={f"bin/{name}": shutil.which(name) for name in ("bash", "curl", "seq", "od", "tr")})
         self.count = dict.fromkeys(KINDS, 0)
         self.made = {}  # (stack, id) -> version
         self.agents, self.stopping, self.broken = {}, threading.Event(), None
@@ -97,14 +101,18 @@ class Chaos:
 
     # ---- programs ------------------------------------------------------------------------------------------------
     def start_agent(self, level):
+        more = ["--docker-host", self.engine.host, "--image", self.image, "--pull", "missing"] if level == "docker" else []
         self.agents[level] = process.Agent(self.folder / level, SimpleNamespace(url=self.recorder.url), self.token, "--concurrency", "2", "--grace", "3s",
-                                           "--cancel-patience", "2s", name=level, isolation=level)
+                                           "--cancel-patience", "2s", *more, name=level, isolation=level)
 
     def start_server(self):
         self.server = process.Server(self.server.folder, command="serve", listen=f"127.0.0.1:{self.server.port}")
 
     def executors(self, level) -> list:
         """Executors of a runner and, of a sandbox, what is around them."""
+        if level == "docker":
+            seen = [self.engine.call("GET", f"/containers/{c['Id']}/json", check=False) for c in self.engine.containers(LABEL)]
+            return [body["State"]["Pid"] for status, body in seen if status == 200 and body["State"]["Pid"]]
         table = process.table()
         names = ("slipway-executor", "bwrap")
         return [pid for pid in self.agents[level].descendants() if pid in table and Path(table[pid][1].split(" ")[0]).name in names]
@@ -168,9 +176,11 @@ class Chaos:
 
     def kill_both(self, level):
         agent = self.agents[level]
+        # An engine says nothing of a container whose files come from a runner that stands still.
+        found = self.executors(level) if level == "docker" else []
         os.kill(agent.pid, signal.SIGSTOP)
-        for pid in self.executors(level):
-            for sig in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in found if level == "docker" else self.executors(level):
+            for sig in (signal.SIGSTOP, signal.SIGKILL) if level != "docker" else (signal.SIGKILL,):
                 try:
                     os.kill(pid, sig)
                 except ProcessLookupError:
@@ -239,6 +249,10 @@ class Chaos:
         for work in works:
             left += [f"mount {line.strip()}" for line in open("/proc/self/mounts") if str(work) in line]
             left += [f"control group {group}" for group in groups_of(work)]
+        if self.engine:
+            left += [f"container {c['Names']}" for c in self.engine.containers(LABEL)] + [f"network {n['Name']}" for n in self.engine.networks(LABEL)]
+            # The programs, each once, are meant to stay.
+            left += [f"volume {v['Name']}" for v in self.engine.volumes() if not re.match(r"slipway-(executor|pulumi)-", v["Name"])]
         if left:
             raise Wrong("left over: " + "; ".join(left[:10]))
 
@@ -335,18 +349,19 @@ def main() -> int:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="slipway-chaos.")).resolve()
     os.environ["TMPDIR"] = str(folder)
-    chaos = Chaos(options.seed, folder, options.mutate)
-    try:
-        lines = chaos.run(options.kills)
-    except (Wrong, AssertionError) as e:
-        print(f"FAILED with seed {options.seed}: {e}\nthe folder is {folder}", flush=True)
-        return 1
-    finally:
-        chaos.stopping.set()
-        for program in list(process.running):
-            program.kill()
-        tidy(folder)
-        chaos.recorder.close()
+    with shared(folder) if "docker" in LEVELS else nullcontext() as engine:
+        chaos = Chaos(options.seed, folder, engine, options.mutate)
+        try:
+            lines = chaos.run(options.kills)
+        except (Wrong, AssertionError) as e:
+            print(f"FAILED with seed {options.seed}: {e}\nthe folder is {folder}", flush=True)
+            return 1
+        finally:
+            chaos.stopping.set()
+            for program in list(process.running):
+                program.kill()
+            tidy(folder)
+            chaos.recorder.close()
     print(f"{options.kills} kills in {time.monotonic() - began:.0f} s: {len(chaos.made)} deployments, none twice, none stuck, every stack takes an update; "
           f"{lines} acknowledged lines, each in its place; nothing left over")
     print("  " + ", ".join(f"{name} {n}" for name, n in chaos.count.items()))
