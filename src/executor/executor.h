@@ -35,11 +35,23 @@ struct plan {
 	bool delete_after_destroy;
 	bool remediate_if_drift_detected;
 	struct env_set *env;
+	const struct plan_file {
+		const char *path;
+		struct str content;
+	} * files;
+	size_t file_count;
+	bool files_required;
 };
 
 /* `source` as on the command line. Everything in the arena. */
 int plan_load(const char *source, struct arena *a, struct plan *ret, struct err *e);
 int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e);
+
+/* --- files.c --- */
+/* Makes the files of the plan. Fails only when the run needs them. */
+int files_write(const struct plan *plan, struct arena *a, struct err *e);
+/* Payload of CONTROL_FILE. */
+void files_replace(struct str path_and_content);
 
 /* --- env.c: an environment that grows --- */
 struct env_set {

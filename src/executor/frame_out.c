@@ -77,20 +77,27 @@ bool channel_full(const struct channel *c)
 	return c->pending.len > PENDING_HIGH_BYTES;
 }
 
-/* Length of the first message in the buffer; 0: not all of it is there. Cancels in front of it are taken out. */
+/* Length of the first answer in the buffer; 0: not all of it is there. Cancels and files in front of it are taken out. */
 static size_t first_message(struct channel *c)
 {
-	while (c->control.len && c->control.data[0] == CONTROL_CANCEL) {
-		c->cancelled = true;
-		buf_consume(&c->control, 1);
+	for (;;) {
+		while (c->control.len && c->control.data[0] == CONTROL_CANCEL) {
+			c->cancelled = true;
+			buf_consume(&c->control, 1);
+		}
+		if (c->control.len < FRAME_HEADER_BYTES)
+			return 0;
+		const unsigned char *p = (const unsigned char *)c->control.data;
+		size_t n = (size_t)p[1] | (size_t)p[2] << 8 | (size_t)p[3] << 16 | (size_t)p[4] << 24;
+		if (n > FRAME_MAX_BYTES)
+			c->dead = true; /* no agent that we know */
+		if (c->dead || c->control.len < FRAME_HEADER_BYTES + n)
+			return 0;
+		if (p[0] != CONTROL_FILE)
+			return FRAME_HEADER_BYTES + n;
+		files_replace((struct str){ c->control.data + FRAME_HEADER_BYTES, n });
+		buf_consume(&c->control, FRAME_HEADER_BYTES + n);
 	}
-	if (c->control.len < FRAME_HEADER_BYTES)
-		return 0;
-	const unsigned char *p = (const unsigned char *)c->control.data;
-	size_t n = (size_t)p[1] | (size_t)p[2] << 8 | (size_t)p[3] << 16 | (size_t)p[4] << 24;
-	if (n > FRAME_MAX_BYTES)
-		c->dead = true; /* no agent that we know */
-	return c->control.len >= FRAME_HEADER_BYTES + n ? FRAME_HEADER_BYTES + n : 0;
 }
 
 static void take(struct channel *c)

@@ -37,6 +37,8 @@ static int run(const char *source, bool close_metadata, struct err *e)
 		r = metadata_close(e);
 	if (r == 0)
 		r = plan_load(source, &a, &plan, e);
+	if (r == 0)
+		r = files_write(&plan, &a, e);
 	if (r == 0 && plan.memory_bytes > 0)
 		runner.memory = (struct process_limit){ RLIMIT_DATA, (uint64_t)plan.memory_bytes };
 	if (r == 0 && plan.drop)

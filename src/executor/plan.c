@@ -13,8 +13,8 @@
 struct plan_text {
 	int64_t version, patience_ms, memory_bytes;
 	const char *root, *tree, *work_dir, *stack, *operation, *shell, *home;
-	struct json pre_run, environment;
-	bool skip, delete_after, remediate, fixed_paths, cache;
+	struct json pre_run, environment, files;
+	bool skip, delete_after, remediate, fixed_paths, cache, files_required;
 	int64_t uid, gid;
 };
 
@@ -35,21 +35,46 @@ static const struct field plan_fields[] = {
 	FIELD(struct plan_text, environment, "environment", FIELD_JSON_ARRAY, .required = true),
 	FIELD(struct plan_text, uid, "uid", FIELD_INT, .min = 0, .max = UINT32_MAX - 1),
 	FIELD(struct plan_text, gid, "gid", FIELD_INT, .min = 0, .max = UINT32_MAX - 1),
+	FIELD(struct plan_text, files, "files", FIELD_JSON_ARRAY),
+	FIELD(struct plan_text, files_required, "filesRequired", FIELD_BOOL),
 	FIELD(struct plan_text, skip, "skipInstallDependencies", FIELD_BOOL),
 	FIELD(struct plan_text, delete_after, "deleteAfterDestroy", FIELD_BOOL),
 	FIELD(struct plan_text, remediate, "remediateIfDriftDetected", FIELD_BOOL),
 	FIELD_END
 };
 
+static bool read_pair(struct json pair, struct arena *a, struct str *ret_one, struct str *ret_two)
+{
+	struct json_iter it = json_iter_start(pair);
+	struct json one, two;
+	return json_next(&it, NULL, &one) && json_next(&it, NULL, &two) && json_string(one, a, ret_one) &&
+	       json_string(two, a, ret_two) && !str_has_nul(*ret_one) && !str_has_nul(*ret_two);
+}
+
+static int read_files(struct json list, struct arena *a, struct plan *ret, struct err *e)
+{
+	struct plan_file *files = arena_array(a, json_count(list) + 1, sizeof(*files));
+	struct json pair;
+	struct str path;
+	size_t n = 0;
+	if (!files)
+		return err_nomem(e);
+	json_foreach(pair, list) {
+		if (!read_pair(pair, a, &path, &files[n].content))
+			return err_set(e, ERR_BAD_REQUEST, "plan: /files: must be pairs of strings");
+		files[n++].path = path.p;
+	}
+	ret->files = files;
+	ret->file_count = n;
+	return 0;
+}
+
 static int read_environment(struct json list, struct arena *a, struct env_set *env, struct err *e)
 {
 	struct json pair;
 	json_foreach(pair, list) {
-		struct json_iter it = json_iter_start(pair);
-		struct json name, value;
 		struct str n, v;
-		if (!json_next(&it, NULL, &name) || !json_next(&it, NULL, &value) || !json_string(name, a, &n) ||
-		    !json_string(value, a, &v) || str_has_nul(v))
+		if (!read_pair(pair, a, &n, &v))
 			return err_set(e, ERR_BAD_REQUEST, "plan: /environment: must be pairs of strings");
 		if (!env_set_put(env, n, v))
 			return err_nomem(e);
@@ -102,8 +127,9 @@ int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e
 			      .skip_install_dependencies = t.skip,
 			      .delete_after_destroy = t.delete_after,
 			      .remediate_if_drift_detected = t.remediate,
+			      .files_required = t.files_required,
 			      .env = env };
-	return 0;
+	return read_files(t.files, a, ret, e);
 }
 
 static int read_fd(int fd, struct buf *b, struct err *e)

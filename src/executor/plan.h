@@ -12,7 +12,7 @@
  *
  * Plan (JSON):
  *
- *	{"version": 2,
+ *	{"version": 3,
  *	 "root": "/",                     executor root: the file PULUMI_ENV lies there (features §2.3)
  *	 "tree": "/deployment",           the checkout
  *	 "workDir": "/deployment/infra",  where the steps run
@@ -29,9 +29,13 @@
  *	 "skipInstallDependencies": false, "deleteAfterDestroy": false, "remediateIfDriftDetected": false,
  *	 "environment": [["NAME", "value"], …]}   all of it: nothing is inherited
  *
+ * "files" are [["/path", "content"], …], made for the run alone (0600, their folders 0700 where they are missing) before its
+ * first step; with "filesRequired" the run does not begin without them.
+ *
  * Control (standard input of the executor): the byte CONTROL_CANCEL asks it to stop the running step gently and to
  * start no other; the end of the stream (the agent is gone) makes it kill everything and exit. Every other message has the
- * form of a frame, and comes only as an answer (below).
+ * form of a frame. CONTROL_FILE may come at any time: a path, a NUL, and a content that takes the place of that file's, at once
+ * and whole. The others come only as an answer (below).
  *
  * Frames (descriptor FRAME_FD of the executor; its steps do not have it): a type byte, the payload's length as four
  * bytes little-endian, the payload.
@@ -61,13 +65,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PLAN_VERSION 2
+#define PLAN_VERSION 3
 /* Environment and commands of one deployment; settings are far below. */
 #define PLAN_MAX_BYTES ((size_t)16 * 1024 * 1024)
 
 #define PLAN_STREAM "stream"
 
 #define CONTROL_CANCEL 'C'
+#define CONTROL_FILE 'W'
 
 /* Messages of the agent. */
 #define CONTROL_ANSWER 'A'

@@ -1,12 +1,13 @@
 #include "unit.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "executor/executor.h"
 #include "executor/plan.h"
 #include "os/file.h"
 
-static const char text[] = "{\"version\":2,\"root\":\"/\",\"tree\":\"/deployment\",\"workDir\":\"/deployment/infra\","
+static const char text[] = "{\"version\":3,\"root\":\"/\",\"tree\":\"/deployment\",\"workDir\":\"/deployment/infra\","
 			   "\"stack\":\"acme/shop/prod\",\"operation\":\"destroy\",\"shell\":\"sh\","
 			   "\"preRunCommands\":[\"one\",\"two \\\"x\\\"\"],\"skipInstallDependencies\":true,"
 			   "\"deleteAfterDestroy\":true,\"remediateIfDriftDetected\":false,"
@@ -28,6 +29,68 @@ static void check(const struct plan *p)
 	assert_string_equal(env_set_get(p->env, "B"), "x=y\nz");
 	assert_null(env_set_get(p->env, "C"));
 	assert_int_equal(p->env->n, 2);
+}
+
+/* What the agent writes, in pieces as a pipe may bring it. */
+static void files_come_and_change(void **state)
+{
+	char folder[] = "/tmp/slipway-files-XXXXXX", plan[1024], path[128], message[512];
+	_cleanup_arena_ struct arena a;
+	struct plan p;
+	struct str content;
+	struct err e = { 0 };
+	struct channel c;
+	int frames[2], control[2];
+	struct stat st;
+	arena_init(&a, 0);
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/mnt/pulumi/token", folder);
+	snprintf(plan, sizeof(plan),
+		 "{\"version\":3,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\","
+		 "\"environment\":[],\"filesRequired\":true,\"files\":[[\"%s\",\"one\"]]}",
+		 path);
+	assert_int_equal(plan_parse(str_of(plan), &a, &p, &e), 0);
+	assert_int_equal(files_write(&p, &a, &e), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(pipe(frames), 0);
+	assert_int_equal(pipe(control), 0);
+	channel_init(&c, frames[1], control[0]);
+	size_t n = strlen(path) + 1 + strlen("a longer content");
+	memcpy(message, (char[]){ CONTROL_FILE, (char)n, 0, 0, 0 }, FRAME_HEADER_BYTES);
+	snprintf(message + FRAME_HEADER_BYTES, sizeof(message) - FRAME_HEADER_BYTES, "%s", path);
+	memcpy(message + FRAME_HEADER_BYTES + strlen(path) + 1, "a longer content", 16);
+	size_t length = FRAME_HEADER_BYTES + n;
+	for (size_t i = 0; i < length; i++) {
+		assert_int_equal(write(control[1], message + i, 1), 1);
+		channel_pump(&c);
+		assert_int_equal(file_read(&a, path, 100, &content, &e), 0);
+		assert_true(str_is(content, i + 1 < length ? "one" : "a longer content"));
+	}
+	/* Two at once, the second being a cancel; a path's letters are not one. */
+	message[length] = CONTROL_CANCEL;
+	assert_false(c.cancelled);
+	assert_int_equal(write(control[1], message, length + 1), length + 1);
+	channel_pump(&c);
+	assert_true(c.cancelled && !c.dead);
+	assert_int_equal(write(control[1], (char[]){ CONTROL_FILE, 0, 0, 0, 127 }, FRAME_HEADER_BYTES),
+			 FRAME_HEADER_BYTES);
+	channel_pump(&c);
+	assert_true(c.dead);
+	for (int i = 0; i < 2; i++) {
+		close(frames[i]);
+		close(control[i]);
+	}
+	channel_done(&c);
+	/* A folder that cannot be made. */
+	snprintf(path, sizeof(path), "%s/mnt/pulumi/token/below", folder);
+	struct plan_file bad = { path, STR("x") };
+	p.files = &bad;
+	assert_true(files_write(&p, &a, &e) < 0);
+	assert_non_null(strstr(e.message, "the credentials of this run"));
+	p.files_required = false;
+	assert_int_equal(files_write(&p, &a, &e), 0);
+	assert_int_equal(file_remove_tree(folder, &e), 0);
 }
 
 static void from_file(void **state)
@@ -69,8 +132,8 @@ static void refused(void **state)
 		"{}",
 		"[]",
 		"{\"version\":99,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[]}",
-		"{\"version\":2,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\"]]}",
-		"{\"version\":2,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\",\"a\\u0000b\"]]}",
+		"{\"version\":3,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\"]]}",
+		"{\"version\":3,\"root\":\"/\",\"tree\":\"/\",\"workDir\":\"/\",\"stack\":\"s\",\"operation\":\"o\",\"environment\":[[\"A\",\"a\\u0000b\"]]}",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		_cleanup_arena_ struct arena a;
@@ -128,8 +191,12 @@ static void many_variables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(from_file),  cmocka_unit_test(from_descriptor), cmocka_unit_test(refused),
-		cmocka_unit_test(pulumi_env), cmocka_unit_test(many_variables),
+		cmocka_unit_test(files_come_and_change),
+		cmocka_unit_test(from_file),
+		cmocka_unit_test(from_descriptor),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(pulumi_env),
+		cmocka_unit_test(many_variables),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
