@@ -24,6 +24,14 @@ enum agent_pull {
 	AGENT_PULL_NEVER,
 };
 
+/* Where credentials are got, without a slash at the end; NULL: at the cloud itself. */
+struct agent_clouds {
+	const char *aws_sts;
+	const char *azure_authority;
+	const char *google_sts;
+	const char *google_iam;
+};
+
 struct agent_config {
 	const char *server_url; /* "http://127.0.0.1:8420" */
 	const char *token;	/* pool token; or */
@@ -59,9 +67,10 @@ struct agent_config {
 	bool allow_insecure_sources; /* runs may clone file:// and plain http:// repositories, and local paths */
 	bool dev;		     /* process isolation is allowed as a last resort */
 	bool die_with_parent;	     /* SIGTERM to ourselves when the process that started us ends */
-	int grace_s;		     /* how long running deployments may go on after SIGTERM; 0: 30 */
-	int64_t patience_us;	     /* how long a cancelled pulumi may take to close its update */
-	int64_t log_buffer_bytes;    /* what a run's log may take on the disk while the server is away */
+	struct agent_clouds clouds;
+	int grace_s;		  /* how long running deployments may go on after SIGTERM; 0: 30 */
+	int64_t patience_us;	  /* how long a cancelled pulumi may take to close its update */
+	int64_t log_buffer_bytes; /* what a run's log may take on the disk while the server is away */
 };
 
 bool agent_isolation_parse(const char *text, enum agent_isolation *ret);

@@ -223,6 +223,28 @@ int api_heartbeat(struct api *api, int wait_s, bool *ret_cancel, struct err *e)
 	return r;
 }
 
+int api_oidc(struct api *api, struct arena *a, struct api_oidc *ret, struct err *e)
+{
+	_cleanup_buf_ struct buf b;
+	struct json_writer w;
+	struct json root = JSON_ABSENT;
+	buf_init(&b, KIB);
+	api_begin(api, &b, &w);
+	jw_object_end(&w);
+	int r = api_post(api, "oidc", &b, a, &root, e);
+	if (r < 0)
+		return r;
+	struct api_oidc o = { .token = json_cstr(json_get(root, "token"), a),
+			      .issuer = json_cstr(json_get(root, "issuer"), a),
+			      .subject = json_cstr(json_get(root, "subject"), a),
+			      .audience = json_cstr(json_get(root, "audience"), a) };
+	if (!o.token || !o.issuer || !o.subject || !o.audience ||
+	    !json_int64(json_get(root, "lifetimeSeconds"), &o.lifetime_s) || o.lifetime_s <= 0)
+		return err_set(e, ERR_UNAVAILABLE, "the server's token is incomplete");
+	*ret = o;
+	return 0;
+}
+
 int api_step(struct api *api, int step, const char *name, const char *status, struct err *e)
 {
 	_cleanup_arena_ struct arena a;

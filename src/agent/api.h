@@ -51,6 +51,12 @@ int api_poll(struct api *api, const struct api_identity *identity, int wait_s, s
 /* The process that `identity` names stops: what it has claimed and not begun goes back to the queue. */
 int api_leave(struct api *api, const struct api_identity *identity, struct err *e);
 int api_order(struct api *api, struct arena *a, struct order *ret, struct err *e);
+/* A token that proves to clouds which deployment this is. Everything in the arena. */
+struct api_oidc {
+	const char *token, *issuer, *subject, *audience;
+	int64_t lifetime_s;
+};
+int api_oidc(struct api *api, struct arena *a, struct api_oidc *ret, struct err *e);
 /* The server may hold the answer for wait_s seconds, and gives it at once when somebody cancels. */
 int api_heartbeat(struct api *api, int wait_s, bool *ret_cancel, struct err *e);
 int api_step(struct api *api, int step, const char *name, const char *status, struct err *e);

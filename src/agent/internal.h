@@ -88,6 +88,14 @@ enum job_stop {
 	JOB_KILL_LIMIT,	   /* used more than it may (watch.h) */
 };
 
+struct credentials;
+struct refresh;
+/* An OIDC token that the run has, or had. */
+struct job_token {
+	const char *text;
+	const struct job_token *before;
+};
+
 struct job {
 	const struct agent *agent;
 	int slot;
@@ -103,6 +111,11 @@ struct job {
 	struct mask_set *mask;
 	struct upload *upload;
 	struct heart *heart;
+	struct credentials *credentials;       /* credentials.h; NULL before they are fetched */
+	const struct job_token *tokens;	       /* those that came while it ran, newest first */
+	bool token_waits;		       /* the newest is not with the run yet */
+	int64_t oidc_due_us, oidc_lifetime_us; /* wall clock: when to get another token */
+	struct refresh *refresh;
 	struct heart_state state;
 	struct cgroup group;
 	struct watch *watch;
@@ -133,6 +146,8 @@ enum job_result job_run(const struct agent *agent, int slot, const struct api_cl
 /* Whether, and why, it has to stop. */
 enum job_stop job_stop(struct job *j);
 bool job_stop_is_kill(enum job_stop s);
+/* Runs fn as a step, which fails with it. */
+int job_run_step(struct job *j, const char *name, int (*fn)(struct job *j, struct err *e), struct err *e);
 
 /* --- job_log.c: steps and lines --- */
 void job_step_begin(struct job *j, const char *name);
@@ -159,6 +174,18 @@ void job_cache_get(struct job_cache *c, struct str key);
 void job_cache_put(struct job_cache *c, struct str key);
 void job_cache_data(struct job_cache *c, struct str bytes);
 void job_cache_end(struct job_cache *c, bool whole);
+/* A message to the executor. false: it is gone, or the run is to be killed. */
+bool job_cache_send(struct job_cache *c, char type, struct str payload);
+
+/* --- job_credentials.c --- */
+/* The step, when the settings ask for a cloud; else the token alone, silently. */
+int job_credentials(struct job *j, struct err *e);
+/* Adds their secrets to j->mask, which is not built yet. */
+int job_credentials_mask(struct job *j, struct err *e);
+/* New tokens for the file of a run that goes on for long. turn: the payload of a CONTROL_FILE, when there is one to send. */
+void job_refresh_start(struct job *j);
+int job_refresh_turn(struct job *j, struct buf *ret_file, struct err *e);
+void job_refresh_stop(struct job *j);
 
 /* --- job_run.c: the executor's part --- */
 int job_execute(struct job *j, struct err *e);

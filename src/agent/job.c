@@ -264,7 +264,7 @@ static int get_executor(struct job *j, struct err *e)
 	return 0;
 }
 
-static int step(struct job *j, const char *name, int (*fn)(struct job *j, struct err *e), struct err *e)
+int job_run_step(struct job *j, const char *name, int (*fn)(struct job *j, struct err *e), struct err *e)
 {
 	job_step_begin(j, name);
 	int r = fn(j, e);
@@ -295,9 +295,11 @@ static int run_steps(struct job *j, const struct buf *unmasked, struct err *e)
 		job_line(j, "Error: %s", e->message);
 	job_step_end(j, r == 0);
 	if (r == 0)
-		r = step(j, "Download deployment executor", get_executor, e);
+		r = job_run_step(j, "Download deployment executor", get_executor, e);
+	if (r == 0)
+		r = job_credentials(j, e);
 	if (r == 0 && j->order.has_source)
-		r = step(j, "Get source", get_source, e);
+		r = job_run_step(j, "Get source", get_source, e);
 	if (r == 0)
 		r = job_execute(j, e);
 	if (r < 0)

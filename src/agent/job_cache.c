@@ -49,7 +49,7 @@ static bool send_all(struct job_cache *c, const char *p, size_t n)
 	return true;
 }
 
-static bool send_message(struct job_cache *c, char type, struct str payload)
+bool job_cache_send(struct job_cache *c, char type, struct str payload)
 {
 	const char header[FRAME_HEADER_BYTES] = { type, (char)(payload.n & 0xFF), (char)(payload.n >> 8 & 0xFF),
 						  (char)(payload.n >> 16 & 0xFF), (char)(payload.n >> 24 & 0xFF) };
@@ -60,8 +60,8 @@ static void answer(struct job_cache *c, char kind, const char *text)
 {
 	char payload[ERR_MESSAGE_MAX + 1];
 	int n = snprintf(payload, sizeof(payload), "%c%s", kind, text);
-	send_message(c, CONTROL_ANSWER,
-		     (struct str){ payload, n < (int)sizeof(payload) ? (size_t)n : sizeof(payload) - 1 });
+	job_cache_send(c, CONTROL_ANSWER,
+		       (struct str){ payload, n < (int)sizeof(payload) ? (size_t)n : sizeof(payload) - 1 });
 }
 
 static void answer_size(struct job_cache *c, int64_t bytes)
@@ -108,12 +108,12 @@ static void send_file(struct job_cache *c, int64_t bytes)
 		ssize_t n = pread(c->file, piece, sizeof(piece), (off_t)at);
 		if (n <= 0)
 			break;
-		if (!send_message(c, CONTROL_DATA, (struct str){ piece, (size_t)n }))
+		if (!job_cache_send(c, CONTROL_DATA, (struct str){ piece, (size_t)n }))
 			return;
 		at += n;
 	}
 	const char end = at == bytes ? ANSWER_YES : ANSWER_NO;
-	send_message(c, CONTROL_END, (struct str){ &end, 1 });
+	job_cache_send(c, CONTROL_END, (struct str){ &end, 1 });
 }
 
 void job_cache_get(struct job_cache *c, struct str key)

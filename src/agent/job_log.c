@@ -181,5 +181,7 @@ int job_mask_init(struct job *j, struct buf *ret_short, struct err *e)
 		if (r == 0 && o->variables[i].value.n)
 			buf_addf(ret_short, "%s%s", ret_short->len ? ", " : "", o->variables[i].name);
 	}
+	if (r >= 0)
+		r = job_credentials_mask(j, e);
 	return r < 0 ? r : mask_set_build(j->mask, e);
 }

@@ -182,6 +182,17 @@ static int read_frames(struct execution *x, const struct frame_handler *h, struc
 	return r < 0 ? r : 1;
 }
 
+/* A new token for a file of the run. An executor that is gone is what the frames will tell. */
+static int hand_over(struct execution *x, struct err *e)
+{
+	_cleanup_buf_ struct buf file;
+	buf_init(&file, FRAME_MAX_BYTES);
+	int r = job_refresh_turn(x->job, &file, e);
+	if (r == 0 && file.len)
+		job_cache_send(&x->cache, CONTROL_FILE, buf_str(&file));
+	return r;
+}
+
 /* 1: go on, 0: the stream has ended. */
 static int turn(struct execution *x, const struct frame_handler *h, struct err *e)
 {
@@ -203,7 +214,9 @@ static int turn(struct execution *x, const struct frame_handler *h, struct err *
 		return err_set(e, ERR_CANCELLED, "killed");
 	if (stop != JOB_RUNS)
 		ask_to_stop(x);
-	int r = watch[0].revents ? read_frames(x, h, e) : 1;
+	int r = hand_over(x, e);
+	if (r == 0)
+		r = watch[0].revents ? read_frames(x, h, e) : 1;
 	/* Only now, and not while we ourselves do not read: a line stands still when there was nothing more to read. */
 	x->tick_ms = r > 0 && j->step_open && !full ? lines_tick(&j->lines) : -1;
 	return r;
@@ -277,8 +290,10 @@ int job_execute(struct job *j, struct err *e)
 	frames_init(&x.frames);
 	buf_init(&x.said, SAID_MAX_BYTES);
 	int r = wait_begun(j, e);
+	job_refresh_start(j);
 	if (r == 0)
 		r = run(&x, e);
+	job_refresh_stop(j);
 	isolate_kill(j->agent, &x.process, j->dir);
 	job_cache_done(&x.cache);
 	if (r < 0 && j->out_of_memory) {

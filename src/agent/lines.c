@@ -24,6 +24,15 @@ void lines_done(struct lines *l)
 	buf_done(&l->text);
 }
 
+bool lines_remask(struct lines *l, const struct mask_set *set)
+{
+	if (l->mask.held.len || l->mask.in_span)
+		return false;
+	mask_stream_done(&l->mask);
+	mask_stream_init(&l->mask, set);
+	return true;
+}
+
 /* Where a piece of at most LOG_LINE_BYTES ends without cutting a character in two. */
 static size_t cut(const char *p, size_t n)
 {

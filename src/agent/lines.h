@@ -21,6 +21,8 @@ struct lines {
 
 void lines_init(struct lines *l, const struct mask_set *set, void (*line)(void *arg, struct str line), void *arg);
 void lines_done(struct lines *l);
+/* From here on with the secrets of another set. false: not now, because what was fed last may be the beginning of a secret. */
+bool lines_remask(struct lines *l, const struct mask_set *set);
 void lines_feed(struct lines *l, struct str bytes);
 /* A line of our own (with its break): ends an incomplete line of the program first. */
 void lines_own(struct lines *l, struct str line);

@@ -12,7 +12,7 @@ struct order_text {
 	} deployment;
 	int64_t attempt, timeout_s, heartbeat_s, lease_s;
 	const char *backend_url, *run_token, *executor_root;
-	struct json source, image, pre_run, environment;
+	struct json source, image, pre_run, environment, oidc;
 	struct {
 		bool skip, delete_after, remediate;
 		const char *shell;
@@ -51,6 +51,7 @@ static const struct field order_fields[] = {
 	FIELD(struct order_text, executor_root, "executorRootPath", FIELD_STRING),
 	FIELD(struct order_text, pre_run, "preRunCommands", FIELD_STRING_LIST),
 	FIELD(struct order_text, environment, "environment", FIELD_JSON_ARRAY),
+	FIELD(struct order_text, oidc, "oidc", FIELD_JSON_OBJECT),
 	FIELD_END
 };
 
@@ -116,19 +117,19 @@ static int decode_source(struct json source, struct arena *a, struct order *o, s
 	return r < 0 ? err_wrap(e, "/source/git") : decode_auth(json_get(git, "auth"), a, o, e);
 }
 
-static int decode_commands(struct json list, struct arena *a, struct order *o, struct err *e)
+static int decode_strings(struct json list, const char *name, struct arena *a, const char *const **ret, struct err *e)
 {
-	const char **commands = arena_array(a, json_count(list) + 1, sizeof(*commands));
-	if (!commands)
+	const char **strings = arena_array(a, json_count(list) + 1, sizeof(*strings));
+	if (!strings)
 		return err_nomem(e);
 	size_t n = 0;
-	struct json command;
-	json_foreach(command, list) {
-		commands[n] = json_cstr(command, a);
-		if (!commands[n++])
-			return err_set(e, ERR_BAD_REQUEST, "/preRunCommands: must be strings without NUL bytes");
+	struct json one;
+	json_foreach(one, list) {
+		strings[n] = json_cstr(one, a);
+		if (!strings[n++])
+			return err_set(e, ERR_BAD_REQUEST, "%s: must be strings without NUL bytes", name);
 	}
-	o->pre_run = commands;
+	*ret = strings;
 	return 0;
 }
 
@@ -153,6 +154,53 @@ static int decode_variables(struct json list, struct arena *a, struct order *o, 
 	o->variables = v;
 	o->variable_count = n;
 	return 0;
+}
+
+static const struct field aws_fields[] = { FIELD(struct order_oidc, aws.role_arn, "roleArn", FIELD_STRING),
+					   FIELD(struct order_oidc, aws.session_name, "sessionName", FIELD_STRING),
+					   FIELD(struct order_oidc, aws.duration, "duration", FIELD_STRING),
+					   FIELD_END };
+static const struct field azure_fields[] = {
+	FIELD(struct order_oidc, azure.client_id, "clientId", FIELD_STRING),
+	FIELD(struct order_oidc, azure.tenant_id, "tenantId", FIELD_STRING),
+	FIELD(struct order_oidc, azure.subscription_id, "subscriptionId", FIELD_STRING), FIELD_END
+};
+static const struct field gcp_fields[] = {
+	FIELD(struct order_oidc, gcp.project_id, "projectId", FIELD_STRING),
+	FIELD(struct order_oidc, gcp.workload_pool_id, "workloadPoolId", FIELD_STRING),
+	FIELD(struct order_oidc, gcp.provider_id, "providerId", FIELD_STRING),
+	FIELD(struct order_oidc, gcp.service_account, "serviceAccount", FIELD_STRING),
+	FIELD(struct order_oidc, gcp.region, "region", FIELD_STRING),
+	FIELD(struct order_oidc, gcp.token_lifetime, "tokenLifetime", FIELD_STRING),
+	FIELD_END
+};
+
+static int decode_cloud(struct json cloud, const struct field *table, bool *ret_has, struct arena *a,
+			struct order_oidc *o, struct err *e)
+{
+	*ret_has = !json_is_null(cloud);
+	return *ret_has ? fields_decode(cloud, table, o, a, NULL, e) : 0;
+}
+
+static int decode_oidc(struct json oidc, struct arena *a, struct order_oidc *o, struct err *e)
+{
+	*o = (struct order_oidc){ .aws = { "", "", "", NULL },
+				  .azure = { "", "", "" },
+				  .gcp = { "", "", "", "", "", "" } };
+	int r = decode_strings(json_path(oidc, "aws", "policyArns", NULL), "/aws/policyArns", a, &o->aws.policy_arns,
+			       e);
+	if (r == 0)
+		r = decode_cloud(json_get(oidc, "aws"), aws_fields, &o->has_aws, a, o, e);
+	if (r == 0)
+		r = decode_cloud(json_get(oidc, "azure"), azure_fields, &o->has_azure, a, o, e);
+	if (r == 0)
+		r = decode_cloud(json_get(oidc, "gcp"), gcp_fields, &o->has_gcp, a, o, e);
+	if (r < 0)
+		return err_wrap(e, "/oidc");
+	if (!o->has_aws && !o->has_azure && !o->has_gcp)
+		return 0;
+	o->text = str_dup(a, json_text(oidc));
+	return o->text ? 0 : err_nomem(e);
 }
 
 int order_decode(struct json body, struct arena *a, struct order *ret, struct err *e)
@@ -189,9 +237,11 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 	if (r == 0)
 		r = decode_source(t.source, a, &o, e);
 	if (r == 0)
-		r = decode_commands(t.pre_run, a, &o, e);
+		r = decode_strings(t.pre_run, "/preRunCommands", a, &o.pre_run, e);
 	if (r == 0)
 		r = decode_variables(t.environment, a, &o, e);
+	if (r == 0)
+		r = decode_oidc(t.oidc, a, &o.oidc, e);
 	if (r < 0)
 		return err_wrap(e, "work order");
 	*ret = o;

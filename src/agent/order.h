@@ -26,6 +26,22 @@ struct order_image {
 	const char *username, *password; /* for its registry; NULL: none */
 };
 
+/* What the settings say of a cloud. Empty rather than NULL. */
+struct order_oidc {
+	bool has_aws, has_azure, has_gcp;
+	struct {
+		const char *role_arn, *session_name, *duration;
+		const char *const *policy_arns; /* NULL-terminated */
+	} aws;
+	struct {
+		const char *client_id, *tenant_id, *subscription_id;
+	} azure;
+	struct {
+		const char *project_id, *workload_pool_id, *provider_id, *service_account, *region, *token_lifetime;
+	} gcp;
+	const char *text; /* all of it as JSON; NULL: no cloud is asked for */
+};
+
 struct order_variable {
 	const char *name;
 	struct str value;
@@ -50,6 +66,7 @@ struct order {
 	bool skip_install_dependencies, delete_after_destroy, remediate_if_drift_detected;
 	const char *shell;
 	bool cache; /* restore and save dependencies */
+	struct order_oidc oidc;
 };
 
 int order_decode(struct json body, struct arena *a, struct order *ret, struct err *e);

@@ -1,3 +1,4 @@
+#include "agent/credentials.h"
 #include "agent/forward.h"
 #include "agent/isolate.h"
 #include "base/clock.h"
@@ -97,10 +98,22 @@ static void put_environment(struct writing *g, struct job *j, const struct isola
 	put(g, "PULUMI_ENV", env_file);
 	put(g, "PULUMI_ENV_FILE", env_file);
 	put_ci(g, a);
+	for (size_t i = 0; j->credentials && i < j->credentials->variable_count; i++)
+		put(g, j->credentials->variables[i].name, j->credentials->variables[i].value);
 	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
 		put(g, passed_on[i], getenv(passed_on[i]));
 	for (size_t i = 0; i < o->variable_count; i++)
 		pair(&g->w, o->variables[i].name, o->variables[i].value);
+}
+
+static void put_files(struct json_writer *w, const struct credentials *c)
+{
+	jw_kv_bool(w, "filesRequired", c && c->required);
+	jw_key(w, "files");
+	jw_array(w);
+	for (size_t i = 0; c && i < c->file_count; i++)
+		pair(w, c->files[i].path, str_of(c->files[i].content));
+	jw_array_end(w);
 }
 
 int plan_write(struct job *j, struct buf *out, struct err *e)
@@ -145,6 +158,7 @@ int plan_write(struct job *j, struct buf *out, struct err *e)
 	jw_array(w);
 	put_environment(&g, j, &at, env_file);
 	jw_array_end(w);
+	put_files(w, j->credentials);
 	jw_object_end(w);
 	if (arena_failed(a))
 		return err_nomem(e);

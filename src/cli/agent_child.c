@@ -55,6 +55,14 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 		argv[i++] = "--allow-metadata";
 	if (config->tools)
 		argv[i++] = arena_printf(a, "--tools=%s", config->tools);
+	if (config->aws_sts_url)
+		argv[i++] = arena_printf(a, "--aws-sts-url=%s", config->aws_sts_url);
+	if (config->azure_authority_url)
+		argv[i++] = arena_printf(a, "--azure-authority-url=%s", config->azure_authority_url);
+	if (config->google_sts_url)
+		argv[i++] = arena_printf(a, "--google-sts-url=%s", config->google_sts_url);
+	if (config->google_iam_url)
+		argv[i++] = arena_printf(a, "--google-iam-url=%s", config->google_iam_url);
 	if (config->executor)
 		argv[i++] = arena_printf(a, "--executor=%s", config->executor);
 	BUG_ON(i >= ARGS_MAX);

@@ -48,6 +48,8 @@ int plan_load(const char *source, struct arena *a, struct plan *ret, struct err 
 int plan_parse(struct str text, struct arena *a, struct plan *ret, struct err *e);
 
 /* --- files.c --- */
+/* As root: makes the folders of the files for the user of the run, who may not make them himself. */
+void files_prepare(const struct plan *plan, struct arena *a);
 /* Makes the files of the plan. Fails only when the run needs them. */
 int files_write(const struct plan *plan, struct arena *a, struct err *e);
 /* Payload of CONTROL_FILE. */

@@ -1,4 +1,7 @@
 /* Files that the run gets: tokens that its SDKs read, and read again. */
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "executor/executor.h"
 #include "os/file.h"
 
@@ -10,6 +13,18 @@ static int write_one(struct arena *a, const char *path, struct str content, stru
 	char *folder = arena_strndup(a, path, (size_t)(slash - path));
 	int r = folder ? file_mkdir_p(folder, 0700, e) : err_nomem(e);
 	return r < 0 ? r : file_write_atomic(path, content, 0600, e);
+}
+
+void files_prepare(const struct plan *plan, struct arena *a)
+{
+	for (size_t i = 0; i < plan->file_count; i++) {
+		const char *path = plan->files[i].path, *slash = strrchr(path, '/');
+		const char *folder = slash && slash != path ? arena_strndup(a, path, (size_t)(slash - path)) : NULL;
+		/* One that is there already is somebody's. Without CAP_CHOWN it is open to all users, of whom there is one. */
+		if (folder && !file_exists(folder) && file_mkdir_p(folder, 0755, NULL) == 0 &&
+		    lchown(folder, (uid_t)plan->uid, (gid_t)plan->gid) != 0)
+			(void)chmod(folder, 01777);
+	}
 }
 
 int files_write(const struct plan *plan, struct arena *a, struct err *e)

@@ -37,12 +37,14 @@ static int run(const char *source, bool close_metadata, struct err *e)
 		r = metadata_close(e);
 	if (r == 0)
 		r = plan_load(source, &a, &plan, e);
-	if (r == 0)
-		r = files_write(&plan, &a, e);
 	if (r == 0 && plan.memory_bytes > 0)
 		runner.memory = (struct process_limit){ RLIMIT_DATA, (uint64_t)plan.memory_bytes };
-	if (r == 0 && plan.drop)
+	if (r == 0 && plan.drop) {
+		files_prepare(&plan, &a);
 		r = privileges_drop((uint32_t)plan.uid, (uint32_t)plan.gid, e);
+	}
+	if (r == 0)
+		r = files_write(&plan, &a, e);
 	/* Before the first frame the agent hears of a fault by standard error, afterwards by the last frame. */
 	if (r < 0)
 		fprintf(stderr, "slipway-executor: %s\n", e->message);

@@ -63,6 +63,7 @@ struct config {
 	int64_t grace_us;
 	int64_t patience_us;
 	int64_t log_buffer_mib;
+	const char *aws_sts_url, *azure_authority_url, *google_sts_url, *google_iam_url; /* NULL: the clouds' own */
 	/* agent */
 	int64_t git_cache_mib;
 	bool allow_insecure_sources;
