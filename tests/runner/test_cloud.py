@@ -250,3 +250,25 @@ def test_the_file_of_a_long_run_is_renewed(site, clock, repo, bubblewrap, isolat
         clock.advance(1000)
         claims = site.cloud.check(site.cloud.asked("azure")[0]["client_assertion"])
         assert claims["sub"] == SUBJECT
+
+
+INSIDE = r"""
+[ "$(cat /mnt/pulumi/pulumi.oidc)" = "$PULUMI_OIDC_TOKEN" ] && [ "$PULUMI_OIDC_TOKEN_FILE" = /mnt/pulumi/pulumi.oidc ] && echo "file alike"
+first=$(cat "$PULUMI_OIDC_TOKEN_FILE"); echo waiting
+until [ "$(cat "$PULUMI_OIDC_TOKEN_FILE")" != "$first" ]; do sleep 0.1; done; echo renewed
+"""
+
+
+def test_files_in_a_container(docker, tmp_path, repo, clock):
+    """The same way as elsewhere: no mount, and a new one while the run goes on."""
+    server = docker("--runner-timeout", "24h", clock=clock)
+    api = server.api()
+    repo.commit(programs.yaml("clouds"))
+    api.create_stack(STACK)
+    made = api.deploy(STACK, "preview", sourceContext={"git": {"repoUrl": repo.url, "branch": "main"}},
+                      operationContext={"preRunCommands": [INSIDE], "options": {"shell": "sh"}})
+    wait_until(lambda: "\nwaiting\n" in api.log(STACK, made["id"]), 60, "the run to wait")
+    clock.advance(3000)
+    done = api.wait_status(STACK, made["id"], timeout=60)
+    log = api.log(STACK, made["id"])
+    assert done["status"] == "succeeded" and "file alike\n" in log and "\nrenewed\n" in log, log
