@@ -130,6 +130,29 @@ def test_the_audience_is_in_lower_case(own):
     assert told["audience"] == "acme" and told["subject"] == subject("update", "AcMe/Shop/Prod")
 
 
+def test_no_name_can_look_like_a_part_of_a_subject(site):
+    """Else a stack of one project could speak for one of another."""
+    for name in ("prod:operation:update", "prod:scope:write", "pr\u00f6d", "prod\n", "a b", "*"):
+        site.api.refused(400, "POST", "/api/stacks/acme/shop", {"stackName": name})
+        site.api.refused(400, "POST", f"/api/stacks/acme/{requests.utils.quote(name, safe='')}", {"stackName": "dev"})
+        site.api.refused(400, "POST", path_of(STACK) + "/rename", {"newName": name})
+        assert site.server.admin("org", "add", name, check=False).returncode != 0
+    # The longest names there are.
+    longest = f"acme/{'p' * 100}/{'s' * 100}"
+    site.stack(longest)
+    runner = site.run(longest)
+    assert verifier(site, subjects=[subject("preview", longest)]).check(mint(runner))["stack"] == "s" * 100
+
+
+def test_a_renamed_stack_speaks_under_its_new_name(site):
+    runner = site.run(STACK)
+    before = verifier(site).check(mint(runner))
+    runner.finish("failed")
+    site.api.post(path_of(STACK) + "/rename", {"newName": "live"})
+    after = verifier(site, subjects=[subject("preview", "acme/shop/live")]).check(mint(site.run("acme/shop/live")))
+    assert before["stackId"] == after["stackId"]
+
+
 LIFETIMES = [
     ({}, 3600), ({"aws": {"roleArn": "arn:r", "sessionName": "s"}}, 3600), ({"aws": {"roleArn": "arn:r", "duration": "15m"}}, 3600),
     ({"aws": {"roleArn": "arn:r", "duration": "1h30m0s"}}, 5400), ({"gcp": {"projectId": "1", "tokenLifetime": "1.5h"}}, 5400),
