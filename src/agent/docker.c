@@ -95,7 +95,7 @@ int docker_send(struct docker *d, const struct docker_query *q, struct arena *a,
 	return 0;
 }
 
-static char *format(struct arena *a, const char *path, va_list ap)
+__attribute__((format(printf, 2, 0))) static char *format(struct arena *a, const char *path, va_list ap)
 {
 	_cleanup_buf_ struct buf b;
 	buf_init(&b, 16 * KIB);

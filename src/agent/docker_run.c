@@ -133,9 +133,9 @@ static int write_files(void *arg, int fd, struct err *e)
 	snprintf(tree, sizeof(tree), "%s/tree", j->dir);
 	const char *root = j->order.executor_root && j->order.executor_root[0] == '/' ? j->order.executor_root + 1 : "";
 	snprintf(env, sizeof(env), "%s%sPULUMI_ENV", root, root[0] && !str_ends_with(str_of(root), "/") ? "/" : "");
-	int r = tar_put_tree(fd, tree, read_only ? "." : DOCKER_TREE + 1, owner, e);
+	int r = tar_put_tree(fd, tree, read_only ? "." : &DOCKER_TREE[1], owner, e);
 	if (r == 0 && !read_only && streq(run->home, SANDBOX_HOME))
-		r = tar_put_folder(fd, SANDBOX_HOME + 1, 0700, owner, e);
+		r = tar_put_folder(fd, &SANDBOX_HOME[1], 0700, owner, e);
 	if (r == 0 && !read_only)
 		r = tar_put_text(fd, env, STR(""), 0600, owner, e);
 	return r < 0 ? r : tar_end(fd, e);
