@@ -89,7 +89,7 @@ def test_what_a_container_cannot_do(runner, engine):
     image = engine.make("slipway-test/bash:1", programs={"bin/bash": "/bin/bash"})
     with socket.create_server(("127.0.0.1", 0)) as neighbour:
         run = runner(image=image)
-        log = run("cat /proc/self/status; cat /proc/1/status", "ls /var/run/docker.sock /run/docker.sock /root/.docker; env; cat /proc/1/environ; true",
+        log = run("cat /proc/self/status; cat /proc/1/status", "ls /var/run/docker.sock /run/docker.sock $HOME/.docker; env; cat /proc/1/environ; true",
                   "(exec 3<>/dev/tcp/169.254.169.254/80) && echo metadata reached; (exec 3<>/dev/tcp/169.254.170.2/80) && echo metadata reached; true",
                   f"(exec 3<>/dev/tcp/127.0.0.1/{neighbour.getsockname()[1]}) && echo neighbour reached; true",
                   f"(exec 3<>/dev/tcp/127.0.0.1/{run.server.port}) && echo server reached",
