@@ -203,6 +203,10 @@ IN_CHILD static int child_main(void *arg)
 		if (syscall(SYS_setresuid, c->uid, c->uid, c->uid) != 0)
 			child_fail(l, "cannot change the user");
 	}
+	for (size_t i = 0; i < c->namespace_count; i++) {
+		if (syscall(SYS_setns, c->namespaces[i], 0) != 0)
+			child_fail(l, "cannot enter a namespace");
+	}
 	if (c->cwd && chdir(c->cwd) != 0)
 		child_fail(l, c->cwd);
 	child_fds(l);

@@ -60,6 +60,8 @@ struct process_config {
 	bool drop;	  /* change to uid and gid, without supplementary groups; needs root */
 	uid_t uid;
 	gid_t gid;
+	const int *namespaces; /* entered in this order, after the change of user (netspace.h) */
+	size_t namespace_count;
 	const struct process_limit *limits;
 	size_t limit_count;
 	const struct process_mount *mounts; /* see above */
