@@ -27,16 +27,16 @@ UPDATE deployment_settings SET paused = :paused WHERE stack_id = :stack_id;
 
 -- name: pool_insert :exec
 -- 0 rows: the organization has a pool of that name.
--- in: id text, org_id text?, name text, description text, now_us int
-INSERT INTO agent_pools (id, org_id, name, description, created_us)
-VALUES (:id, :org_id, :name, :description, :now_us)
+-- in: id text, org_id text?, name text, description text, network text, now_us int
+INSERT INTO agent_pools (id, org_id, name, description, network, created_us)
+VALUES (:id, :org_id, :name, :description, :network, :now_us)
 ON CONFLICT (org_id, name) DO NOTHING;
 
 -- name: pool_get :one
 -- A pool that the organization may use: its own, or a shared one.
 -- in: id text, org_id text
--- out: id text, shared bool, name text, description text, created_us int, is_default bool
-SELECT p.id, CASE WHEN p.org_id IS NULL THEN 1 ELSE 0 END AS shared, p.name, p.description, p.created_us,
+-- out: id text, shared bool, name text, description text, network text, created_us int, is_default bool
+SELECT p.id, CASE WHEN p.org_id IS NULL THEN 1 ELSE 0 END AS shared, p.name, p.description, p.network, p.created_us,
 	CASE WHEN EXISTS (SELECT 1 FROM orgs o WHERE o.id = :org_id AND o.default_pool_id = p.id) THEN 1 ELSE 0 END
 		AS is_default
 FROM agent_pools p WHERE p.id = :id AND (p.org_id = :org_id OR p.org_id IS NULL);
@@ -53,13 +53,18 @@ SELECT p.id, p.name, p.description, p.created_us,
 FROM agent_pools p WHERE p.org_id = :org_id OR p.org_id IS NULL ORDER BY p.name, p.id;
 
 -- name: pool_update :exec
--- in: id text, org_id text, name text, description text
-UPDATE agent_pools SET name = :name, description = :description WHERE id = :id AND org_id = :org_id;
+-- in: id text, org_id text, name text, description text, network text
+UPDATE agent_pools SET name = :name, description = :description, network = :network WHERE id = :id AND org_id = :org_id;
 
 -- name: pool_name_taken :one
 -- in: id text, org_id text, name text
 -- out: id text
 SELECT id FROM agent_pools WHERE org_id = :org_id AND name = :name AND id <> :id;
+
+-- name: pool_network :one
+-- in: id text
+-- out: network text
+SELECT network FROM agent_pools WHERE id = :id;
 
 -- name: pool_in_use :one
 -- in: id text
@@ -95,12 +100,12 @@ UPDATE orgs SET default_pool_id = NULL WHERE id = :org_id AND default_pool_id = 
 DELETE FROM agent_pools WHERE id = :id AND org_id = :org_id;
 
 -- name: agent_seen :exec
--- in: pool_id text, name text, hostname text, pid int, ip text, platform text, version text, isolation text, now_us int
-INSERT INTO agents (pool_id, name, hostname, pid, ip, platform, version, isolation, last_seen_us)
-VALUES (:pool_id, :name, :hostname, :pid, :ip, :platform, :version, :isolation, :now_us)
+-- in: pool_id text, name text, hostname text, pid int, ip text, platform text, version text, isolation text, networks text, now_us int
+INSERT INTO agents (pool_id, name, hostname, pid, ip, platform, version, isolation, networks, last_seen_us)
+VALUES (:pool_id, :name, :hostname, :pid, :ip, :platform, :version, :isolation, :networks, :now_us)
 ON CONFLICT (pool_id, name) DO UPDATE SET hostname = excluded.hostname, pid = excluded.pid, ip = excluded.ip,
 	platform = excluded.platform, version = excluded.version, isolation = excluded.isolation,
-	last_seen_us = excluded.last_seen_us;
+	networks = excluded.networks, last_seen_us = excluded.last_seen_us;
 
 -- name: agent_touch :exec
 -- in: pool_id text, name text, now_us int
@@ -108,8 +113,8 @@ UPDATE agents SET last_seen_us = :now_us WHERE pool_id = :pool_id AND name = :na
 
 -- name: agent_list :many
 -- in: pool_id text
--- out: name text, hostname text, pid int, ip text, platform text, version text, isolation text, last_seen_us int
-SELECT name, hostname, pid, ip, platform, version, isolation, last_seen_us FROM agents WHERE pool_id = :pool_id
+-- out: name text, hostname text, pid int, ip text, platform text, version text, isolation text, networks text, last_seen_us int
+SELECT name, hostname, pid, ip, platform, version, isolation, networks, last_seen_us FROM agents WHERE pool_id = :pool_id
 ORDER BY name;
 
 -- name: agent_purge :exec

@@ -11,8 +11,8 @@
 
 #include "agent/forward.h"
 #include "agent/health.h"
-#include "agent/isolate.h"
 #include "agent/metrics.h"
+#include "agent/network.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "os/file.h"
@@ -67,6 +67,24 @@ const char *agent_isolation_name(enum agent_isolation isolation)
 			return isolations[i].name;
 	}
 	return "unknown";
+}
+
+static const char *const networks[] = { "auto", "host", "isolated", "none" };
+
+bool agent_network_parse(const char *text, enum agent_network *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++) {
+		if (streq(text, networks[i])) {
+			*ret = (enum agent_network)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *agent_network_name(enum agent_network network)
+{
+	return networks[network];
 }
 
 static bool is_stopping(void *arg)
@@ -169,6 +187,9 @@ static void *slot_main(void *arg)
 	struct slot *s = arg;
 	struct agent *agent = s->agent;
 	struct api_identity identity = identity_of(agent);
+	char modes[64];
+	network_modes_text(agent, modes, sizeof(modes));
+	identity.networks = modes;
 	struct api api;
 	struct err e = { 0 };
 	bool first = true;
@@ -323,6 +344,8 @@ static int prepare(struct agent *agent, struct arena *a, int *ret_lock, struct e
 		r = limits_start(agent, a, e);
 	if (r == 0)
 		r = isolate_choose(agent, e);
+	if (r == 0)
+		r = network_probe(agent, e);
 	if (r < 0)
 		return r;
 	if (limits_describe(agent, a, e) < 0)

@@ -32,13 +32,22 @@ struct agent_clouds {
 	const char *google_iam;
 };
 
+/* The network of runs (network.h), the less open ones behind the others. */
+enum agent_network {
+	AGENT_NETWORK_AUTO, /* of an agent: isolated where that works; of a pool: whatever the agent says */
+	AGENT_NETWORK_HOST,
+	AGENT_NETWORK_ISOLATED,
+	AGENT_NETWORK_NONE,
+};
+
 struct agent_config {
 	const char *server_url; /* "http://127.0.0.1:8420" */
 	const char *token;	/* pool token; or */
 	const char *token_file; /* the file that holds it (white space around it is ignored) */
 	enum agent_isolation isolation;
-	const char *work_dir;	 /* made if absent; one agent at a time (locked). NULL: "slipway-agent" */
-	const char *name;	 /* NULL: the host's name */
+	enum agent_network network; /* no run gets a more open one; AUTO: as its pool says */
+	const char *work_dir;	    /* made if absent; one agent at a time (locked). NULL: "slipway-agent" */
+	const char *name;	    /* NULL: the host's name */
 	const char *config_file; /* that we were configured by, NULL: none; may hold the token, so runs do not see it */
 	const char *env_forward; /* names of variables that runs get, apart by commas (forward.h) */
 	bool single_run;	 /* end after one deployment */
@@ -76,6 +85,8 @@ struct agent_config {
 bool agent_isolation_parse(const char *text, enum agent_isolation *ret);
 bool agent_pull_parse(const char *text, enum agent_pull *ret);
 const char *agent_isolation_name(enum agent_isolation isolation);
+bool agent_network_parse(const char *text, enum agent_network *ret);
+const char *agent_network_name(enum agent_network network);
 
 /*
  * Runs until SIGTERM or SIGINT: then nothing more is claimed, running deployments may finish for grace_s seconds, are

@@ -118,6 +118,7 @@ int api_poll(struct api *api, const struct api_identity *identity, int wait_s, s
 				  arena_printf(&a, "Slipway-Agent-Platform: linux/%s", machine),
 				  "Slipway-Agent-Version: " SLIPWAY_VERSION,
 				  arena_printf(&a, "Slipway-Agent-Isolation: %s", identity->isolation),
+				  arena_printf(&a, "Slipway-Agent-Networks: %s", identity->networks),
 				  arena_printf(&a, "Slipway-Agent-Instance: %s", identity->instance),
 				  arena_printf(&a, "Slipway-Agent-Life: %s", identity->life),
 				  NULL };

@@ -38,6 +38,7 @@ struct api_claim {
 /* What a pool sees of its agents. */
 struct api_identity {
 	const char *name, *hostname, *isolation;
+	const char *networks; /* modes, comma separated */
 	const char *instance; /* of the work folder: stays over restarts */
 	const char *life;     /* of this process */
 };

@@ -23,6 +23,16 @@
 #define CONCURRENCY_MAX 100
 
 struct isolation;
+struct network;
+
+/* What network_probe found. */
+struct agent_networks {
+	bool works[AGENT_NETWORK_NONE + 1];
+	char why[AGENT_NETWORK_NONE + 1][400]; /* not, and what to do */
+	enum agent_network usual;	       /* of runs whose pool says nothing */
+	char attacher[256];		       /* the program of isolated networks */
+	int variant;			       /* of its own isolation */
+};
 
 struct agent {
 	const struct agent_config *config;
@@ -42,7 +52,8 @@ struct agent {
 	const char *path;	       /* our PATH */
 	const struct isolation *level; /* isolate.h; chosen at the start */
 	const char *isolation;	       /* the level and what it limits, for the pool */
-	struct limits limits;	       /* of each run */
+	struct agent_networks networks;
+	struct limits limits; /* of each run */
 	pid_t parent;
 	bool root;
 	bool insecure;
@@ -108,6 +119,7 @@ struct job {
 	uid_t uid;
 	gid_t gid;
 	const char *repo_dir;
+	struct network *network; /* NULL: the host's */
 	struct mask_set *mask;
 	struct upload *upload;
 	struct heart *heart;

@@ -20,7 +20,8 @@ struct isolate_config {
 	const char *dir; /* the job's folder: tree/ is the checkout */
 	uid_t uid;
 	gid_t gid;
-	const struct cgroup *group; /* NULL: none */
+	const struct cgroup *group;    /* NULL: none */
+	const struct network *network; /* only for a level that takes one; NULL: the host's */
 	int plan_fd;	/* the plan, as a file in memory; -1: the executor is only asked whether it can run (--probe) */
 	int frame_fd;	/* -1: none */
 	int control_fd; /* -1: none */
@@ -46,6 +47,8 @@ struct isolation {
 	enum agent_isolation id;
 	bool own_user;	/* where the agent is root, runs have the user of their slot */
 	bool own_child; /* what runs are descendants of ours, so that control groups and limits of processes hold them */
+	bool takes_network; /* start() puts the executor into isolate_config.network (network.h) */
+	bool own_network;   /* makes one itself that is like the mode `isolated`, and no other */
 	/* Whether it works here; once, at the agent's start. The error says what is missing, advice what to do then. */
 	const char *advice;
 	int (*probe)(struct agent *agent, struct err *e);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "agent/isolate.h"
+#include "agent/network.h"
 #include "base/limits.h"
 #include "os/file.h"
 #include "os/sandbox.h"
@@ -19,7 +19,6 @@
 static const char *const text[] = {
 	"Isolation: bubblewrap. The run has a user, processes and a file tree of its own: it cannot see other runs, the",
 	"runner, its credentials or the host's files, except for the host's programs and /etc, which are read-only.",
-	"Not isolated: the network is the host's.",
 	NULL,
 };
 
@@ -80,6 +79,8 @@ static int spawn(const struct agent *agent, const struct isolate_config *c, stru
 					  .hide = hide,
 					  .hide_count = hidden(agent, &a, hide),
 					  .memory_bytes = agent->limits.memory_bytes,
+					  .hosts = c->network ? network_hosts(c->network) : NULL,
+					  .resolver = c->network ? network_resolver(c->network) : NULL,
 					  .cwd = INSIDE_TREE,
 					  .command = command };
 	int r = sandbox_arguments(&a, &sandbox, &config->argv, e);
@@ -89,15 +90,19 @@ static int spawn(const struct agent *agent, const struct isolate_config *c, stru
 		return r;
 	struct process_fd fds[SANDBOX_FD_COUNT + 2];
 	memcpy(fds, config->fds, config->fd_count * sizeof(*fds));
-	memcpy(fds + config->fd_count, files.fds, sizeof(files.fds));
+	memcpy(fds + config->fd_count, files.fds, files.count * sizeof(*fds));
 	config->fds = fds;
-	config->fd_count += SANDBOX_FD_COUNT;
+	config->fd_count += files.count;
 	config->mounts = mounts;
 	config->mount_count = !stage ? 0 : agent->tools_dir ? 3 : 2;
 	config->drop = agent->root;
 	config->uid = c->uid;
 	config->gid = c->gid;
 	config->cwd = "/";
+	if (c->network) {
+		config->namespaces = network_space(c->network)->fds;
+		config->namespace_count = ARRAY_SIZE(network_space(c->network)->fds);
+	}
 	r = process_spawn(config, ret, e);
 	sandbox_fds_close(&files);
 	return r;
@@ -188,6 +193,7 @@ const struct isolation isolation_bubblewrap = {
 	.own_user = true,
 	.own_child = true,
 	.advice = "install bubblewrap and allow user namespaces, or ask for the isolation 'process' by name",
+	.takes_network = true,
 	.probe = probe,
 	.places = places,
 	.start = start,

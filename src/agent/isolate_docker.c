@@ -158,6 +158,7 @@ static void dispose(struct job *j)
 
 const struct isolation isolation_docker = {
 	.id = AGENT_ISOLATION_DOCKER,
+	.own_network = true,
 	.own_user = true,
 	.advice = "start a container engine, or say where it listens with --docker-host",
 	.probe = probe,

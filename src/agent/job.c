@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/isolate.h"
 #include "agent/metrics.h"
+#include "agent/network.h"
 #include "agent/source.h"
 #include "agent/template.h"
 #include "base/clock.h"
@@ -158,6 +158,10 @@ static int set_up(struct job *j, const struct buf *unmasked, struct err *e)
 	if (unmasked->len)
 		job_line(j, "warning: values shorter than %d bytes cannot be masked: %.*s", MASK_VALUE_MIN_BYTES,
 			 (int)unmasked->len, unmasked->data);
+	int r = network_start(j, e);
+	if (r < 0)
+		return r;
+	network_say(j);
 	const struct isolation *level = j->agent->level;
 	if (o->image.reference && !level->prepare)
 		return err_set(
@@ -429,6 +433,7 @@ enum job_result job_run(const struct agent *agent, int slot, const struct api_cl
 		log_info("agent", "%s: %s of %s/%s/%s", claim->deployment, j.order.operation, j.order.organization,
 			 j.order.project, j.order.stack);
 		result = run_ordered(&j);
+		network_stop(j.network);
 		watch_stop(j.watch);
 		cgroup_remove(&j.group);
 		if (agent->level->dispose)

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "agent/frames.h"
-#include "agent/isolate.h"
+#include "agent/network.h"
 #include "base/clock.h"
 #include "executor/plan.h"
 #include "os/file.h"
@@ -128,6 +128,7 @@ static int start(struct execution *x, struct err *e)
 					    .group = &j->group,
 					    .uid = j->uid,
 					    .gid = j->gid,
+					    .network = j->network,
 					    .plan_fd = plan_fd,
 					    .frame_fd = frames[1],
 					    .control_fd = control[0],
@@ -207,6 +208,7 @@ static int turn(struct execution *x, const struct frame_handler *h, struct err *
 		if (read(j->wake_fd, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
 			return err_errno(e, "eventfd");
 	}
+	network_say_refused(j);
 	if (watch[1].revents)
 		read_said(x);
 	enum job_stop stop = job_stop(j);

@@ -14,6 +14,10 @@ struct order_text {
 	const char *backend_url, *run_token, *executor_root;
 	struct json source, image, pre_run, environment, oidc;
 	struct {
+		const char *mode;
+		struct json allow;
+	} network;
+	struct {
 		bool skip, delete_after, remediate;
 		const char *shell;
 	} options;
@@ -37,6 +41,10 @@ static const struct field option_fields[] = {
 	FIELD(struct order_text, options.remediate, "remediateIfDriftDetected", FIELD_BOOL),
 	FIELD(struct order_text, options.shell, "shell", FIELD_STRING), FIELD_END
 };
+
+static const struct field network_fields[] = { FIELD(struct order_text, network.mode, "mode", FIELD_STRING),
+					       FIELD(struct order_text, network.allow, "allow", FIELD_STRING_LIST),
+					       FIELD_END };
 
 static const struct field order_fields[] = {
 	FIELD(struct order_text, attempt, "attempt", FIELD_INT, .required = true),
@@ -211,6 +219,8 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 		r = fields_decode(json_get(body, "deployment"), deployment_fields, &t, a, NULL, e);
 	if (r == 0 && !json_is_null(json_get(body, "options")))
 		r = fields_decode(json_get(body, "options"), option_fields, &t, a, NULL, e);
+	if (r == 0 && !json_is_null(json_get(body, "network")))
+		r = fields_decode(json_get(body, "network"), network_fields, &t, a, NULL, e);
 	if (r < 0)
 		return err_wrap(e, "work order");
 	struct order o = { .id = t.deployment.id,
@@ -227,6 +237,7 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 			   .lease_s = t.lease_s,
 			   .backend_url = t.backend_url,
 			   .run_token = t.run_token,
+			   .network_mode = t.network.mode,
 			   .executor_root = t.executor_root,
 			   .skip_install_dependencies = t.options.skip,
 			   .delete_after_destroy = t.options.delete_after,
@@ -238,6 +249,8 @@ int order_decode(struct json body, struct arena *a, struct order *ret, struct er
 		r = decode_source(t.source, a, &o, e);
 	if (r == 0)
 		r = decode_strings(t.pre_run, "/preRunCommands", a, &o.pre_run, e);
+	if (r == 0)
+		r = decode_strings(t.network.allow, "/network/allow", a, &o.network_allow, e);
 	if (r == 0)
 		r = decode_variables(t.environment, a, &o, e);
 	if (r == 0)

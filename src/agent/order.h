@@ -57,7 +57,9 @@ struct order {
 	bool has_source;
 	const char *unsupported; /* "template": a source that cannot be fetched yet */
 	struct order_git git;
-	const char *template_url; /* the source is this template, and `git` its repository; NULL: it is not */
+	const char *template_url;	  /* the source is this template, and `git` its repository; NULL: it is not */
+	const char *network_mode;	  /* of the pool (network.h); NULL: it says nothing */
+	const char *const *network_allow; /* NULL-terminated, or NULL */
 	struct order_image image;
 	const char *executor_root;  /* where the file PULUMI_ENV lies; NULL: the default */
 	const char *const *pre_run; /* NULL-terminated */

@@ -1,6 +1,6 @@
 #include "agent/credentials.h"
 #include "agent/forward.h"
-#include "agent/isolate.h"
+#include "agent/network.h"
 #include "base/clock.h"
 #include "executor/plan.h"
 #include "os/sandbox.h"
@@ -72,6 +72,22 @@ static void put_forwarded(void *arg, const char *name, const char *value, bool s
 	put(arg, name, value);
 }
 
+/* A proxy of the machine's own is of no use in a network that cannot reach it. */
+static void put_machine(struct writing *g, const struct network *n)
+{
+	const char *proxy = network_proxy(n);
+	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++) {
+		const char *name = passed_on[i];
+		bool of_proxy = strcasestr(name, "_proxy") != NULL;
+		const char *value = getenv(name);
+		if (proxy && of_proxy)
+			value = strcasestr(name, "no_proxy") ? network_proxy_exceptions(n) : proxy;
+		put(g, name, value);
+	}
+	/* Node asks for a proxy only where this says so. */
+	put(g, "NODE_USE_ENV_PROXY", proxy ? "1" : NULL);
+}
+
 static void put_environment(struct writing *g, struct job *j, const struct isolate_places *at, const char *env_file)
 {
 	struct arena *a = &j->arena;
@@ -100,8 +116,7 @@ static void put_environment(struct writing *g, struct job *j, const struct isola
 	put_ci(g, a);
 	for (size_t i = 0; j->credentials && i < j->credentials->variable_count; i++)
 		put(g, j->credentials->variables[i].name, j->credentials->variables[i].value);
-	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
-		put(g, passed_on[i], getenv(passed_on[i]));
+	put_machine(g, j->network);
 	for (size_t i = 0; i < o->variable_count; i++)
 		pair(&g->w, o->variables[i].name, o->variables[i].value);
 }

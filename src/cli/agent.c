@@ -77,5 +77,6 @@ int command_agent(struct invocation *in, struct err *e)
 	/* The options' table knows the same names. */
 	BUG_ON(!agent_isolation_parse(c->isolation, &agent.isolation));
 	BUG_ON(!agent_pull_parse(c->pull, &agent.pull));
+	BUG_ON(!agent_network_parse(c->network, &agent.network));
 	return agent_main(&agent, e);
 }

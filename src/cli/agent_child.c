@@ -31,6 +31,7 @@ int agent_child_init(struct agent_child *c, const struct config *config, const c
 	argv[i++] = arena_printf(a, "--token-file=%s", token_file);
 	argv[i++] = arena_printf(a, "--work=%s/agent", config->data);
 	argv[i++] = arena_printf(a, "--isolation=%s", config->isolation);
+	argv[i++] = arena_printf(a, "--network=%s", config->network);
 	argv[i++] = arena_printf(a, "--concurrency=%lld",
 				 (long long)(config->concurrency ? config->concurrency : CONCURRENCY));
 	argv[i++] = arena_printf(a, "--memory-limit=%lld", (long long)config->memory_limit_mib);

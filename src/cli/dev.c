@@ -58,7 +58,7 @@ static int make_pool(struct invocation *in, struct app *app, const char *path, s
 	if (file_exists(path))
 		return 0;
 	const char *id, *token;
-	int rc = deploy_pool_add(app, in->arena, NULL, "dev", "the agent of slipway dev", &id, &token, e);
+	int rc = deploy_pool_add(app, in->arena, NULL, "dev", "the agent of slipway dev", NULL, &id, &token, e);
 	if (rc == 0)
 		rc = write_secret(path, token, in->arena, e);
 	return rc;

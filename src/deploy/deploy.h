@@ -23,9 +23,9 @@ int cache_tick(struct app *app, int64_t now_us, int64_t *ret_next_us, struct err
 struct verify;
 int deploy_verify(struct app *app, struct verify *v, struct err *e);
 
-/* Makes a pool and its token. org_id NULL: a shared pool that serves every organization (slipway dev). */
+/* Makes a pool and its token. network: pool_network.h. org_id NULL: a shared pool that serves every organization (slipway dev). */
 int deploy_pool_add(struct app *app, struct arena *a, const char *org_id, const char *name, const char *description,
-		    const char **ret_id, const char **ret_token, struct err *e);
+		    const char *network, const char **ret_id, const char **ret_token, struct err *e);
 
 /* What an operator wants to see of the queue (server/metrics.c). */
 struct deploy_numbers {

@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "deploy/job.h"
 #include "deploy/oidc.h"
+#include "deploy/pool_network.h"
 #include "deploy/secrets.h"
 #include "identity/limits.h"
 
@@ -22,6 +23,7 @@ struct order {
 	struct str token_hash;
 	struct deployment_get_row d;
 	struct limits limits;
+	const char *network; /* of the pool; pool_network.h */
 };
 
 static int order_fn(struct db_conn *c, void *arg, struct err *e)
@@ -46,6 +48,12 @@ static int order_fn(struct db_conn *c, void *arg, struct err *e)
 	rc = q_deployment_org_token(c, o->arena, &asked, &by, e);
 	if (rc <= 0)
 		return rc < 0 ? rc : err_set(e, ERR_INTERNAL, "the deployment is not there");
+	struct pool_network_in pool = { .id = o->d.agent_pool_id };
+	struct pool_network_row network = { .network = "" };
+	rc = q_pool_network(c, o->arena, &pool, &network, e);
+	if (rc < 0)
+		return rc;
+	o->network = network.network;
 	struct token_row token = { .id = o->token_id,
 				   .hash = o->token_hash,
 				   .kind = "run",
@@ -334,6 +342,7 @@ static int put_order(struct writing *g, const char *run_token)
 		return rc;
 	struct json root = json_get(executor, "executorRootPath");
 	jw_kv_raw(g->w, "executorRootPath", is_given(root) ? root : JSON_ABSENT);
+	pool_network_put(g->w, g->o->network);
 	struct json commands = json_get(context, "preRunCommands");
 	jw_key(g->w, "preRunCommands");
 	jw_raw_str(g->w, commands.p ? json_text(commands) : STR("[]"));

@@ -11,7 +11,8 @@ struct pool_op {
 	const char *org_id;
 	const char *name; /* NULL: stays */
 	const char *description;
-	int is_default; /* -1: stays */
+	const char *network; /* pool_network.h */
+	int is_default;	     /* -1: stays */
 	bool force;
 	const struct principal *who;
 	struct str token_hash;
@@ -27,6 +28,7 @@ static int add_fn(struct db_conn *c, void *arg, struct err *e)
 				     .org_id = p->org_id,
 				     .name = p->name,
 				     .description = p->description ? p->description : "",
+				     .network = p->network ? p->network : "",
 				     .now_us = p->now_us };
 	int rc = q_pool_insert(c, &in, e);
 	if (rc == 0)
@@ -45,7 +47,7 @@ static int add_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 int deploy_pool_add(struct app *app, struct arena *a, const char *org_id, const char *name, const char *description,
-		    const char **ret_id, const char **ret_token, struct err *e)
+		    const char *network, const char **ret_id, const char **ret_token, struct err *e)
 {
 	char *token = token_new(a, TOKEN_PREFIX_POOL);
 	struct pool_op p = { .arena = a,
@@ -54,6 +56,7 @@ int deploy_pool_add(struct app *app, struct arena *a, const char *org_id, const 
 			     .org_id = org_id,
 			     .name = name,
 			     .description = description,
+			     .network = network,
 			     .now_us = clock_now_us() };
 	if (!token || !p.id || !p.token_id)
 		return err_nomem(e);
@@ -95,7 +98,7 @@ static int rename_fn(struct db_conn *c, void *arg, struct err *e)
 		return rc;
 	if (rc == 0)
 		return err_set(e, ERR_NOT_FOUND, "AgentPool '%s' not found", p->id);
-	if (row.shared && (p->name || p->description))
+	if (row.shared && (p->name || p->description || p->network))
 		return err_set(e, ERR_FORBIDDEN, "the pool is shared by the whole site");
 	if (p->name) {
 		struct pool_name_taken_in taken = { .id = p->id, .org_id = p->org_id, .name = p->name };
@@ -108,7 +111,8 @@ static int rename_fn(struct db_conn *c, void *arg, struct err *e)
 	struct pool_update_in in = { .id = p->id,
 				     .org_id = p->org_id,
 				     .name = p->name ? p->name : row.name,
-				     .description = p->description ? p->description : row.description };
+				     .description = p->description ? p->description : row.description,
+				     .network = p->network ? p->network : row.network };
 	rc = q_pool_update(c, &in, e);
 	if (rc < 0 || p->is_default < 0)
 		return rc;
@@ -118,13 +122,14 @@ static int rename_fn(struct db_conn *c, void *arg, struct err *e)
 }
 
 int pool_rename(struct app *app, struct arena *a, const char *org_id, const char *pool_id, const char *name,
-		const char *description, int is_default, struct err *e)
+		const char *description, const char *network, int is_default, struct err *e)
 {
 	struct pool_op p = { .arena = a,
 			     .id = pool_id,
 			     .org_id = org_id,
 			     .name = name,
 			     .description = description,
+			     .network = network,
 			     .is_default = is_default };
 	int rc = db_write(app->db, rename_fn, &p, e);
 	if (rc < 0)

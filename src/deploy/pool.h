@@ -14,9 +14,9 @@
 
 /* Whether the organization may use the pool. In a transaction of its own. */
 int pool_exists(struct app *app, struct arena *a, const char *org_id, const char *pool_id, bool *ret, struct err *e);
-/* NULL, -1: stays. is_default 0 leaves another pool's being the default alone. */
+/* NULL, -1: stays. `network` as the row has it (pool_network.h). is_default 0 leaves another pool's being the default alone. */
 int pool_rename(struct app *app, struct arena *a, const char *org_id, const char *pool_id, const char *name,
-		const char *description, int is_default, struct err *e);
+		const char *description, const char *network, int is_default, struct err *e);
 /* Refused while settings or waiting deployments name it, unless `force`: then those fall back to the default,
  * which the history of the settings tells. */
 int pool_remove(struct app *app, struct arena *a, const struct access *access, const char *pool_id, bool force,

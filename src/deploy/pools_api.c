@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "deploy/pool.h"
+#include "deploy/pool_network.h"
 
 #define ROUTE_FILE "routes_deploy.def"
 #include "../api/declare.h"
@@ -12,22 +13,29 @@
 struct create_pool {
 	const char *name;
 	const char *description;
+	struct pool_network network;
 };
 const struct field create_pool_fields[] = {
 	FIELD(struct create_pool, name, "name", FIELD_STRING, .required = true, .min = 1, .max = POOL_NAME_MAX),
-	FIELD(struct create_pool, description, "description", FIELD_STRING, .max = POOL_DESCRIPTION_MAX), FIELD_END
+	FIELD(struct create_pool, description, "description", FIELD_STRING, .max = POOL_DESCRIPTION_MAX),
+	FIELD(struct create_pool, network, "network", FIELD_OBJECT, .sub = pool_network_fields,
+	      .doc = "Slipway's own: what its runs reach"),
+	FIELD_END
 };
 
 struct patch_pool {
 	const char *name;
 	const char *description;
 	int is_default; /* -1: stays */
+	struct pool_network network;
 };
 const struct field patch_pool_fields[] = {
 	FIELD(struct patch_pool, name, "name", FIELD_STRING, .min = 1, .max = POOL_NAME_MAX),
 	FIELD(struct patch_pool, description, "description", FIELD_STRING, .max = POOL_DESCRIPTION_MAX),
 	FIELD(struct patch_pool, is_default, "isDefault", FIELD_TRISTATE,
 	      .doc = "true: deployments that name no pool go here; false: no longer"),
+	FIELD(struct patch_pool, network, "network", FIELD_OBJECT, .sub = pool_network_fields,
+	      .doc = "Slipway's own: what its runs reach; as a whole"),
 	FIELD_END
 };
 
@@ -99,11 +107,13 @@ int pools_list(struct request *r, struct response *w, struct err *e)
 int pools_create(struct request *r, struct response *w, struct err *e)
 {
 	struct create_pool body = { 0 };
-	const char *id, *token;
+	const char *id, *token, *network = NULL;
 	int rc = request_decode(r, w, create_pool_fields, &body, e);
 	if (rc == 0)
-		rc = deploy_pool_add(app_of(r), r->arena, request_access(r)->org.id, body.name, body.description, &id,
-				     &token, e);
+		rc = pool_network_text(&body.network, r->arena, &network, e);
+	if (rc == 0)
+		rc = deploy_pool_add(app_of(r), r->arena, request_access(r)->org.id, body.name, body.description,
+				     network, &id, &token, e);
 	if (rc < 0)
 		return rc;
 	struct json_writer *j = response_json(w);
@@ -138,6 +148,7 @@ int pools_get(struct request *r, struct response *w, struct err *e)
 	jw_kv_string(j, "description", p.pool.description);
 	jw_kv_int(j, "created", seconds(p.pool.created_us));
 	jw_kv_bool(j, "isDefault", p.pool.is_default);
+	pool_network_put(j, p.pool.network);
 	jw_key(j, "agents");
 	jw_array(j);
 	for (size_t i = 0; i < p.agent_count; i++) {
@@ -150,6 +161,7 @@ int pools_get(struct request *r, struct response *w, struct err *e)
 		jw_kv_string(j, "platform", g->platform);
 		jw_kv_string(j, "version", g->version);
 		jw_kv_string(j, "isolation", g->isolation);
+		pool_networks_put(j, g->networks);
 		jw_kv_int(j, "lastSeen", seconds(g->last_seen_us));
 		jw_kv_string(j, "status", online(g->last_seen_us));
 		jw_object_end(j);
@@ -162,10 +174,14 @@ int pools_get(struct request *r, struct response *w, struct err *e)
 int pools_patch(struct request *r, struct response *w, struct err *e)
 {
 	struct patch_pool body = { .is_default = -1 };
+	const char *network = NULL;
 	struct pools p = { .arena = r->arena, .org_id = request_access(r)->org.id, .id = request_param(r, "poolId") };
 	int rc = request_decode(r, w, patch_pool_fields, &body, e);
 	if (rc == 0)
-		rc = pool_rename(app_of(r), r->arena, p.org_id, p.id, body.name, body.description, body.is_default, e);
+		rc = pool_network_text(&body.network, r->arena, &network, e);
+	if (rc == 0)
+		rc = pool_rename(app_of(r), r->arena, p.org_id, p.id, body.name, body.description, network,
+				 body.is_default, e);
 	if (rc == 0)
 		rc = db_read(app_of(r)->db, get_fn, &p, e);
 	if (rc < 0)

@@ -96,6 +96,7 @@ static int seen_fn(struct db_conn *c, void *arg, struct err *e)
 				    .platform = g->platform,
 				    .version = g->version,
 				    .isolation = g->isolation,
+				    .networks = g->networks,
 				    .now_us = s->now_us };
 	return q_agent_seen(c, &in, e);
 }

@@ -16,6 +16,7 @@ struct agent_info {
 	const char *platform;
 	const char *version;
 	const char *isolation;
+	const char *networks; /* modes, comma separated */
 	const char *instance; /* its work folder, NULL: it did not say */
 	const char *life;     /* its process */
 };

@@ -80,6 +80,7 @@ static void read_agent(struct request *r, struct agent_info *g)
 				  .platform = short_header(r, "Slipway-Agent-Platform"),
 				  .version = short_header(r, "Slipway-Agent-Version"),
 				  .isolation = short_header(r, "Slipway-Agent-Isolation"),
+				  .networks = short_header(r, "Slipway-Agent-Networks"),
 				  .instance = request_header(r, "Slipway-Agent-Instance"),
 				  .life = request_header(r, "Slipway-Agent-Life") };
 	if (str_to_int64(str_of(short_header(r, "Slipway-Agent-Pid")), &pid))

@@ -7,7 +7,7 @@
 
 #include "os/file.h"
 
-enum { FD_SECCOMP = SANDBOX_FD_FIRST, FD_PASSWD, FD_GROUP, FD_HOSTS };
+enum { FD_SECCOMP = SANDBOX_FD_FIRST, FD_PASSWD, FD_GROUP, FD_HOSTS, FD_RESOLVER };
 
 #define ARGUMENTS_MAX 256
 
@@ -82,10 +82,12 @@ static void add_host_folder(struct arguments *args, const char *path)
 }
 
 /* /etc/resolv.conf is often a link into /run, which the sandbox has for itself: the file it leads to is shown. */
-static void add_resolver(struct arguments *args)
+static void add_resolver(struct arguments *args, bool own)
 {
 	char real[PATH_MAX];
-	if (realpath("/etc/resolv.conf", real) && strncmp(real, "/etc/", 5) != 0) {
+	if (own && realpath("/etc/resolv.conf", real))
+		add3(args, "--ro-bind-data", arena_printf(args->a, "%d", FD_RESOLVER), arena_strdup(args->a, real));
+	else if (realpath("/etc/resolv.conf", real) && strncmp(real, "/etc/", 5) != 0) {
 		const char *path = arena_strdup(args->a, real);
 		add3(args, "--ro-bind", path, path);
 	}
@@ -117,7 +119,7 @@ int sandbox_arguments(struct arena *a, const struct sandbox_config *c, const cha
 	add2(&args, "--dir", "/run");
 	add2(&args, "--perms", "1777");
 	add2(&args, "--dir", "/var/tmp");
-	add_resolver(&args);
+	add_resolver(&args, c->resolver != NULL);
 	add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_PASSWD), "/etc/passwd");
 	add3(&args, "--ro-bind-data", arena_printf(a, "%d", FD_GROUP), "/etc/group");
 	/* A minimal system may lack it, and nothing can be made in the read-only /etc to lay ours over. */
@@ -163,11 +165,13 @@ static int open_user_files(const struct sandbox_config *c, struct sandbox_fds *r
 					 SANDBOX_USER, (unsigned)c->uid, (unsigned)c->gid, SANDBOX_HOME) },
 		{ "group",
 		  arena_printf(&a, "root:x:0:\n%s:x:%u:\nnogroup:x:65534:\n", SANDBOX_USER, (unsigned)c->gid) },
-		{ "hosts", arena_printf(&a, "%.*s\n127.0.1.1 %s\n", STR_ARG(hosts), SANDBOX_HOSTNAME) },
+		{ "hosts", arena_printf(&a, "%s%.*s\n127.0.1.1 %s\n", c->hosts ? c->hosts : "", STR_ARG(hosts),
+					SANDBOX_HOSTNAME) },
+		{ "resolv.conf", arena_strdup(&a, c->resolver ? c->resolver : "") },
 	};
 	if (arena_failed(&a))
 		return err_nomem(e);
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+	for (size_t i = 0; i + 1 < ret->count; i++) {
 		int r = file_memory(files[i].name, str_of(files[i].text), &ret->fds[i + 1].source, e);
 		if (r < 0)
 			return r;
@@ -181,6 +185,7 @@ int sandbox_fds_open(const struct sandbox_config *c, struct sandbox_fds *ret, st
 	struct sandbox_fds fds;
 	for (size_t i = 0; i < SANDBOX_FD_COUNT; i++)
 		fds.fds[i] = (struct process_fd){ -1, -1 };
+	fds.count = c->resolver ? SANDBOX_FD_COUNT : SANDBOX_FD_COUNT - 1;
 	int r = sandbox_seccomp(&fds.fds[0].source, e);
 	fds.fds[0].target = FD_SECCOMP;
 	if (r == 0)

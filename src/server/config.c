@@ -19,6 +19,7 @@
 
 static const char *const isolations[] = { "auto", "docker", "bubblewrap", "process", NULL };
 static const char *const pulls[] = { "always", "missing", "never", NULL };
+static const char *const networks[] = { "auto", "host", "isolated", "none", NULL };
 static const char *const roles[] = { "admin", "member", NULL };
 static const char *const levels[] = { "none", "read", "deploy", "write", "admin", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
@@ -46,6 +47,9 @@ const struct option config_options[] = {
 			      "bubblewrap, or on a machine with an engine of containers, with docker",
 	       .argument = "LEVEL", .fallback = "auto", .one_of = isolations,
 	       .help = "how runs are kept apart: auto, docker, bubblewrap or process"),
+	OPTION(struct config, network, "network", OPTION_CHOICE, RUNNER, .argument = "MODE", .fallback = "auto",
+	       .one_of = networks,
+	       .help = "the network of runs, none more open than this: auto, host, isolated or none; auto: as the pool says"),
 	OPTION(struct config, concurrency, "concurrency", OPTION_INT, RUNNER, .argument = "N", .min = 1, .max = 64,
 	       .help = "deployments that run at once (default: 1; of dev: 2)"),
 	OPTION(struct config, memory_limit_mib, "memory-limit", OPTION_INT, RUNNER, .argument = "MIB", .fallback = "0",

@@ -47,6 +47,7 @@ struct config {
 	struct app_options times; /* executor_path is not an option */
 	/* dev, agent */
 	const char *isolation;
+	const char *network;
 	int64_t concurrency;	  /* 0: not said */
 	int64_t memory_limit_mib; /* 0: from the machine's memory */
 	int64_t cpu_limit_percent;

@@ -27,6 +27,12 @@ OTHERS = [
     ("leaves an archive of dependencies with links, devices, pipes, set-user-id, `..` or absolute names for a later run", ("bubblewrap", "process"), (),
      "tests/runner/test_cache_archives.py::test_what_is_hostile_is_not"),
     ("leaves an archive that is a bomb, cut or noise", ("bubblewrap", "process"), (), "tests/runner/test_cache_archives.py::test_what_is_damaged_is_not_restored"),
+    ("reaches a cloud's metadata, or the host's loopback and addresses (networks `isolated` and `none`)", ("bubblewrap",), (),
+     "tests/runner/test_network.py::test_a_network_and_what_it_reaches"),
+    ("changes its routes, opens raw sockets, talks to the host's abstract sockets (the same)", ("bubblewrap",), (),
+     "tests/runner/test_network.py::test_a_run_has_no_power_over_its_network"),
+    ("reaches what another run listens on (the same)", ("bubblewrap",), (), "tests/runner/test_network.py::test_two_runs_do_not_meet"),
+    ("reaches what its pool's allow list does not name (network `none`)", ("bubblewrap",), (), "tests/runner/test_network.py::test_an_allow_list"),
     ("uses the run's token after the end", ("docker", "bubblewrap", "process"), (), "tests/runner/test_run_token.py::test_after_its_end"),
 ]
 

@@ -71,7 +71,7 @@ static int setup(void **state)
 	}
 	for (int i = 0; i <= ORGS; i++) {
 		const char *token;
-		assert_int_equal(deploy_pool_add(&f->app, &f->arena, i < ORGS ? f->org[i] : NULL, "pool", "",
+		assert_int_equal(deploy_pool_add(&f->app, &f->arena, i < ORGS ? f->org[i] : NULL, "pool", "", NULL,
 						 &f->pool[i], &token, &f->e),
 				 0);
 	}
@@ -728,15 +728,15 @@ static void a_pool_in_use(void **state)
 static void the_default_pool(void **state)
 {
 	struct fixture *f = *state;
-	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[0], "first", NULL, true, &f->e), 0);
+	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[0], "first", NULL, NULL, true, &f->e), 0);
 	const char *id = create(f, 0, "update", NULL, false);
 	assert_null(claim(f, ORGS, NULL));
 	assert_string_equal(claim(f, 0, NULL), id);
 	/* Another one that is the default is left alone. */
-	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[ORGS], NULL, NULL, false, &f->e), 0);
+	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[ORGS], NULL, NULL, NULL, false, &f->e), 0);
 	id = create(f, 2, "update", NULL, false);
 	assert_null(claim(f, ORGS, NULL));
-	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[0], NULL, NULL, false, &f->e), 0);
+	assert_int_equal(pool_rename(&f->app, &f->arena, f->org[0], f->pool[0], NULL, NULL, NULL, false, &f->e), 0);
 	assert_string_equal(claim(f, ORGS, NULL), id);
 }
 

@@ -102,10 +102,10 @@ static struct str inside(const char *script, struct buf *out, bool *ret_skip)
 				    .drop = root,
 				    .uid = c.uid,
 				    .gid = c.gid,
-				    .fds = fds.fds,
-				    .fd_count = SANDBOX_FD_COUNT };
+				    .fds = fds.fds };
 	assert_int_equal(sandbox_arguments(&a, &c, &p.argv, &e), 0);
 	assert_int_equal(sandbox_fds_open(&c, &fds, &e), 0);
+	p.fd_count = fds.count;
 	assert_int_equal(process_run(&p, 30000, out, &s, &e), 0);
 	sandbox_fds_close(&fds);
 	*ret_skip = strstr(out->data ? out->data : "", "bwrap: ") != NULL;
