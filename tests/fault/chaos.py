@@ -310,17 +310,22 @@ def groups_of(work) -> list:
     return [g for g in Path("/sys/fs/cgroup").rglob(f"slipway-{instance.read_text().strip()}*") if g.is_dir()] if instance.exists() else []
 
 
+def is_removed(group) -> bool:
+    """What was killed may still be on its way out."""
+    try:
+        group.rmdir()
+    except OSError:
+        return not group.exists()
+    return True
+
+
 def tidy(folder):
     """After a failed run, whatever it was that failed."""
     for work in (folder / level / "work" for level in LEVELS):
         for line in process.left_in(work):
             os.kill(int(line.split()[0]), signal.SIGKILL)
         for group in groups_of(work):
-            try:
-                wait_until(lambda: not (group / "cgroup.procs").read_text(), 5)
-                group.rmdir()
-            except (OSError, AssertionError) as e:
-                print(f"  {group} stays: {e}")
+            wait_until(lambda: is_removed(group), 10, f"{group} to be empty")
 
 
 def patient(call):
