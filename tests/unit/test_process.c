@@ -203,16 +203,18 @@ static void test_kill_in(void **state)
 	buf_init(&out, 100);
 	assert_int_equal(process_run(&c, 20000, &out, &s, &e), 0);
 	assert_true(str_to_int64(str_trim(buf_str(&out)), &spared));
-	/* They may still be shells that have not come so far. */
+	/* They may still be shells that have not come so far, and one that is killed may be met again before it is gone: so it
+	 * is looked at until two were found and none was for a while. */
 	int found = 0;
-	for (int tries = 0; found < 2 && tries < 1000; tries++) {
+	for (int tries = 0, quiet = 0; (found < 2 || quiet < 20) && tries < 1000; tries++) {
 		usleep(10000);
-		found += process_kill_in(dir);
+		int more = process_kill_in(dir);
+		found += more;
+		quiet = more ? 0 : quiet + 1;
 	}
 	assert_true(found >= 2);
-	assert_int_equal(process_kill_in(dir), 0);
 	assert_int_equal(kill((pid_t)spared, 0), 0);
-	assert_int_equal(process_kill_in(other), 1);
+	assert_true(process_kill_in(other) >= 1);
 	assert_int_equal(rmdir(other), 0);
 	assert_int_equal(rmdir(dir), 0);
 }
