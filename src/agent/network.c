@@ -324,7 +324,7 @@ static int make(struct job *j, struct network *n, struct err *e)
 
 int network_start(struct job *j, struct err *e)
 {
-	enum agent_network mode;
+	enum agent_network mode = AGENT_NETWORK_HOST;
 	int r = choose(j, &mode, e);
 	if (r < 0 || mode == AGENT_NETWORK_HOST || j->agent->level->own_network)
 		return r;
