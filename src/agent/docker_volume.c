@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/docker_volume.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "os/file.h"
@@ -14,6 +15,9 @@
 
 /* What marks a volume as whole: the last entry of its archive. */
 #define COMPLETE ".complete"
+#define FILLER "slipway-fill-" /* name of the container that fills the volume of the name behind it */
+#define FILL_US (120 * US_PER_S)
+#define FILL_LOOK_US 200000
 #define FNV_BASIS UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
@@ -134,7 +138,8 @@ static int write_volume(void *arg, int fd, struct err *e)
 	return r < 0 ? r : tar_end(fd, e);
 }
 
-/* A container that never starts: the archive call works on it all the same. */
+/* A container that never starts: the archive call works on it all the same. Its name is the volume's lock: two agents
+ * that unpacked into one volume at once would take the files from each other. ERR_CONFLICT: somebody else fills it. */
 static int fill(const struct agent *agent, struct docker *d, const char *volume, const char *image, bool tools,
 		struct arena *a, struct err *e)
 {
@@ -162,8 +167,9 @@ static int fill(const struct agent *agent, struct docker *d, const char *volume,
 	jw_array_end(&w);
 	jw_object_end(&w);
 	jw_object_end(&w);
-	struct docker_query q = { .method = "POST", .path = "/containers/create", .body = buf_str(&body) };
-	int r = buf_check(&body, "a container", e);
+	const char *path = arena_printf(a, "/containers/create?name=" FILLER "%s", volume);
+	struct docker_query q = { .method = "POST", .path = path, .body = buf_str(&body) };
+	int r = path ? buf_check(&body, "a container", e) : err_nomem(e);
 	if (r == 0)
 		r = docker_send(d, &q, a, &answer, e);
 	const char *id = r == 0 ? json_cstr(json_get(answer, "Id"), a) : NULL;
@@ -177,14 +183,41 @@ static int fill(const struct agent *agent, struct docker *d, const char *volume,
 	return r;
 }
 
+static bool is_cancelled(const struct docker *d)
+{
+	return d->cancelled && d->cancelled(d->cancelled_arg);
+}
+
+static int try_fill(const struct agent *agent, struct docker *d, const char *container, const char *volume,
+		    const char *image, bool tools, struct arena *a, struct err *e)
+{
+	int r = docker_do(d, a, e, "HEAD", "/containers/%s/archive?path=%s/" COMPLETE, container,
+			  tools ? DOCKER_OURS_TOOLS : DOCKER_OURS_EXECUTOR);
+	if (r != -ERR_NOT_FOUND)
+		return r;
+	err_reset(e);
+	return fill(agent, d, volume, image, tools, a, e);
+}
+
 static int fill_if_needed(const struct agent *agent, struct docker *d, const char *container, const char *volume,
 			  const char *image, bool tools, struct arena *a, struct err *e)
 {
 	struct err missing = { 0 };
-	int r = docker_do(d, a, &missing, "HEAD", "/containers/%s/archive?path=%s/" COMPLETE, container,
-			  tools ? DOCKER_OURS_TOOLS : DOCKER_OURS_EXECUTOR);
-	if (r == -ERR_NOT_FOUND)
-		r = fill(agent, d, volume, image, tools, a, &missing);
+	int64_t takes_over_us = clock_mono_us() + FILL_US;
+	int r = try_fill(agent, d, container, volume, image, tools, a, &missing);
+	while (r == -ERR_CONFLICT && !is_cancelled(d)) {
+		/* Whoever fills it, or its agent, may have died. */
+		if (clock_mono_us() > takes_over_us) {
+			log_warn("agent", "another agent began to fill the volume %s and does not end: taking over",
+				 volume);
+			err_reset(&missing);
+			(void)docker_do(d, a, &missing, "DELETE", "/containers/" FILLER "%s?force=1", volume);
+			takes_over_us = clock_mono_us() + FILL_US;
+		}
+		usleep(FILL_LOOK_US);
+		err_reset(&missing);
+		r = try_fill(agent, d, container, volume, image, tools, a, &missing);
+	}
 	return r < 0 ? err_set(e, missing.code, "cannot bring %s to the container engine: %s",
 			       tools ? "pulumi" : "the executor", missing.message)
 		     : 0;

@@ -2,11 +2,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 
 import pytest
-from helpers import programs
+from helpers import programs, where
 from helpers.api import path_of
 from helpers.engine import LABEL, PASSWD, SMALL, root_file_system
 from helpers.registry import Registry
@@ -192,3 +193,18 @@ def test_runners_that_cannot(own, repo, tmp_path):
     api.create_stack("admin/imaged/dev")
     _, log = api.run("admin/imaged/dev", "preview", expect="failed", sourceContext=git(repo), executorContext={"executorImage": "some/image"})
     assert "asks for the image some/image" in log and "--isolation docker" in log and "Get source" not in log
+
+
+def test_runs_that_fill_the_same_volume_at_once(docker, repo, tmp_path):
+    """An executor that the engine does not have yet, and two runs that bring it: one fills the volume, the other waits."""
+    executor = tmp_path / "slipway-executor"
+    shutil.copy(where.build() / "slipway-executor", executor)
+    repo.commit({"README": "no program\n"})
+    api = docker("--executor", executor).api()
+    stacks = [f"admin/fill/{i}" for i in range(2)]
+    for stack in stacks:
+        api.create_stack(stack)
+    made = [api.deploy(stack, "preview", sourceContext=git(repo), operationContext={"preRunCommands": ["echo it runs"]})["id"] for stack in stacks]
+    for stack, id in zip(stacks, made):
+        api.wait_status(stack, id, "failed")
+        assert "\nit runs\n" in api.log(stack, id), api.log(stack, id)
