@@ -87,7 +87,8 @@ class Engine:
     def _start(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         log = (self.folder / "log").open("ab")
-        daemon = subprocess.Popen(["dockerd", "--data-root", self.folder / "data", "--exec-root", self.folder / "x", "--host", self.host,
+        # Its mounts are its own: what else happens on the machine must not take a container's root away.
+        daemon = subprocess.Popen(["unshare", "--mount", "dockerd", "--data-root", self.folder / "data", "--exec-root", self.folder / "x", "--host", self.host,
                                    "-p", self.folder / "pid", "--bridge", "none"],
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         log.close()
