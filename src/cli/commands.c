@@ -3,8 +3,8 @@
 const struct command commands[] = {
 	{ "dev", COMMAND_DEV, NULL, 0, "a server and an agent, for a machine of one's own",
 	  "Starts the server and one agent as its child. The first start makes the user admin, the organization acme and an\n"
-	  "access token, which is printed once and kept in admin-token in the data directory. Runs may clone file:// and plain\n"
-	  "http:// repositories.",
+	  "access token, which is printed once and kept in admin-token in the data directory. Runs may clone file:// and\n"
+	  "plain http:// repositories.",
 	  command_dev },
 	{ "serve", COMMAND_SERVE, NULL, 0, "the server alone",
 	  "REST API, state backend and queue. Everything it keeps lies in the data directory.", command_serve },

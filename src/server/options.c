@@ -2,6 +2,9 @@
 
 #include "os/file.h"
 
+#define HELP_COLUMNS 120
+#define HELP_TEXT_COLUMN 33
+
 #define FILE_MAX_BYTES (256 * (size_t)1024)
 
 /* Distance of two short words: insertions, deletions, changes. Long words are far from everything. */
@@ -332,6 +335,22 @@ const struct option_value *options_value(const struct options *o, const char *na
 	return &o->values[i];
 }
 
+/* In lines of HELP_COLUMNS, each behind the column of the names. */
+static void print_wrapped(const char *text, FILE *out)
+{
+	size_t width = HELP_COLUMNS - HELP_TEXT_COLUMN;
+	while (strlen(text) > width) {
+		size_t n = width;
+		while (n > 0 && text[n] != ' ')
+			n--;
+		if (n == 0)
+			break;
+		fprintf(out, "%.*s\n%*s", (int)n, text, HELP_TEXT_COLUMN, "");
+		text += n + 1;
+	}
+	fprintf(out, "%s\n", text);
+}
+
 void options_print_help(const struct options *o, FILE *out)
 {
 	for (size_t i = 0; i < o->count; i++) {
@@ -341,12 +360,13 @@ void options_print_help(const struct options *o, FILE *out)
 		char left[64];
 		snprintf(left, sizeof(left), "--%s%s%s", row->name, row->argument ? " " : "",
 			 row->argument ? row->argument : "");
-		fprintf(out, "  %-30s %s", left, row->help);
-		if (row->fallback && row->type != OPTION_BOOL)
-			fprintf(out, " (default %s)", row->fallback);
-		if (row->alias && o->alias_prefix)
-			fprintf(out, " [%s]", row->alias);
-		fputc('\n', out);
+		bool fallback = row->fallback && row->type != OPTION_BOOL, alias = row->alias && o->alias_prefix;
+		char text[512];
+		snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", row->help, fallback ? " (default " : "",
+			 fallback ? row->fallback : "", fallback ? ")" : "", alias ? " [" : "", alias ? row->alias : "",
+			 alias ? "]" : "");
+		fprintf(out, "  %-30s ", left);
+		print_wrapped(text, out);
 	}
 }
 

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from helpers import process, where
+from helpers.waiting import wait_until
 
 
 def test_the_first_steps_of_a_server(own):
@@ -127,9 +128,11 @@ def test_usage_errors(tmp_path):
         assert run.returncode == 2 and run.stderr.strip(), (arguments, run)
 
 
-def test_docker_is_refused_with_a_sentence(tmp_path):
-    run = process.run_slipway(tmp_path, "dev", "--isolation", "docker", "--data", tmp_path / "d", "--listen", "127.0.0.1:0")
-    assert run.returncode in (1, 2) and "docker" in run.stderr
+def test_an_engine_that_is_not_there_is_said(own, tmp_path):
+    """It may come later: the agent is started again, and each time says what to do."""
+    server = own("--isolation", "docker", "--docker-host", f"unix://{tmp_path}/no-engine")
+    wait_until(lambda: f"docker does not work here (start a container engine, or say where it listens with --docker-host): the container engine at "
+                       f"unix://{tmp_path}/no-engine" in server.stderr(), 30, "the agent's words")
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ for name in ("{id}", "1", "#1"):
 def check(context, out):
     shown = json.loads(out)
     assert (shown["id"], shown["status"], shown["version"]) == (context.names["id"], "succeeded", 1)
-    assert [s["name"] for s in shown["jobs"][0]["steps"]][:2] == ["Setup", "Get source"]
+    assert [s["name"] for s in shown["jobs"][0]["steps"]][:3] == ["Setup", "Download deployment executor", "Get source"]
 
 
 @row("whole", "deployment log", "1", "--stack", "{stack}", "--all", setup=Context.ran)

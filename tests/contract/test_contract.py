@@ -82,6 +82,7 @@ REFUSED_ALL_THE_SAME = {
     r"Attempted to pause or resume": "depends on what is saved",
     r"Agent pool is in use": "depends on what is saved",
     r"Invalid empty value": "either of two members",
+    r"/network/allow: ": "a list belongs to one of the modes, and its lines have a form of their own",
     r"Invalid method. Must be PUT or GET|Invalid key. Must be": "refused in Pulumi's words, and by the handler",
     r"\S*continuationToken: ": "a place of a log",
     r"body: must be JSON|.*invalid UTF-8|.*surrogate": "what the generator makes is not always JSON",

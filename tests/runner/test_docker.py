@@ -53,8 +53,10 @@ def test_a_program_runs_in_an_image_that_has_only_a_shell(docker, engine, repo):
     assert "shell of root at /root in /deployment" in log and "found fine" in log
     assert "slipway-test/small:1 (of this runner)" in log and "Container created" in log
     assert re.search(r"Isolation: docker \(Docker \d", log)
+    mine = f"{LABEL}={(server.data / 'agent/instance').read_text().strip()}"  # others use the engine, too
+    assert engine.networks(mine)
     server.stop()
-    assert engine.containers(LABEL) == [] and engine.networks(LABEL) == []
+    assert engine.containers(mine) == [] and engine.networks(mine) == []
 
 
 def test_dependencies_are_kept_over_containers(docker, repo):

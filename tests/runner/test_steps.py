@@ -95,6 +95,8 @@ def printed(s, **more):
 # name: its value, made from the deployment, the server, the home and the root of the level. None: must not be there.
 ENVIRONMENT = {
     "PULUMI_ACCESS_TOKEN": lambda x: "***",
+    "PULUMI_OIDC_TOKEN": lambda x: "***",
+    "PULUMI_OIDC_TOKEN_FILE": lambda x: x.root + "/mnt/pulumi/pulumi.oidc",
     "PULUMI_BACKEND_URL": lambda x: x.url,
     "PULUMI_SERVICE_URL": lambda x: x.url + "/api",
     "PULUMI_CI_SYSTEM": lambda x: "Pulumi Deployments",
@@ -142,8 +144,8 @@ def test_the_environment(made, level):
         assert f"/{s.done['id']}-1" in job
     for name, value in ENVIRONMENT.items():
         expected = value(s) if value else None
-        if name == "PULUMI_ACCESS_TOKEN":
-            assert name in seen and not seen[name].startswith("pul-"), "it is masked"
+        if expected == "***":
+            assert name in seen and not seen[name].startswith(("pul-", "ey")), "it is masked"
         else:
             assert seen.get(name) == expected, name
     assert set(seen) - set(ENVIRONMENT) <= OTHER, set(seen) - set(ENVIRONMENT) - OTHER
