@@ -215,7 +215,8 @@ static int header(struct tar_stream *t, struct err *e)
 				 .target = t->target,
 				 .executable = type == TAR_FILE && mode == MODE_PROGRAM,
 				 .size = size,
-				 .mtime_s = mtime };
+				 /* As on the way out: a field without an end may hold more than can be written. */
+				 .mtime_s = mtime > SIZE_MAX_BYTES ? 0 : mtime };
 	t->after_pax = false;
 	t->in_file = true;
 	t->state = TAR_AT_DATA;

@@ -135,11 +135,14 @@ static struct upload *start(void)
 {
 	struct upload *u = NULL;
 	struct err e = { 0 };
+	/* The last request of the test before may still be at work. */
+	pthread_mutex_lock(&lock);
 	buf_reset(&steps);
 	buf_reset(&text);
 	next_line = 0;
 	answers_lost = away = 0;
 	lease_lost = refuse_log = hurry = false;
+	pthread_mutex_unlock(&lock);
 	wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	contact = (struct contact){ .asked_us = clock_mono_us(), .heard_us = clock_mono_us(), .lease_us = US_PER_HOUR };
 	struct upload_config c = { .server_url = url,
