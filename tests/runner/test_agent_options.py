@@ -88,7 +88,7 @@ def test_each_name(tmp_path, ours, theirs, value, shown):
 
 
 def test_help_names_both(tmp_path):
-    text = process.run_slipway(tmp_path, "agent", "--help").stdout
+    text = re.sub(r"\n {20,}", " ", process.run_slipway(tmp_path, "agent", "--help").stdout)  # broken lines
     for ours, theirs, _, _ in NAMES:
         assert re.search(rf"--{ours}\b.*\[{theirs}\]", text), ours
 

@@ -59,7 +59,7 @@ def test_an_agent_has_the_time_to_stop():
 
 def test_the_documented_names(tmp_path):
     """Each option with a second name stands in the table of docs/install.md with it, and nothing else does."""
-    help_text = process.run_slipway(tmp_path, "agent", "--help").stdout
+    help_text = re.sub(r"\n {20,}", " ", process.run_slipway(tmp_path, "agent", "--help").stdout)  # broken lines
     there = dict(re.findall(r"^  --(\S+).*\[(\w+)\]$", help_text, re.M))
     table = dict(re.findall(r"^\| `([\w-]+)` \| `(\w+)` \|", (where.ROOT / "docs/install.md").read_text(), re.M))
     assert there and there == table
