@@ -11,18 +11,6 @@
 
 #define COPY_BYTES (64 * 1024)
 
-void tar_put_number(unsigned char *at, int64_t n)
-{
-	if (n <= OCTAL_MAX) {
-		snprintf((char *)at, NUMBER_BYTES, "%011" PRIo64, (uint64_t)n);
-		return;
-	}
-	memset(at, 0, NUMBER_BYTES);
-	at[0] = 0x80;
-	for (int i = NUMBER_BYTES - 1; n > 0; i--, n >>= 8)
-		at[i] = (unsigned char)n;
-}
-
 static bool get_number(const unsigned char *at, int64_t *ret)
 {
 	uint64_t n = 0;
@@ -40,15 +28,6 @@ static bool get_number(const unsigned char *at, int64_t *ret)
 		n = n << 3 | (uint64_t)(at[i] - '0');
 	*ret = (int64_t)n;
 	return i > 0;
-}
-
-/* With the sum's own field as blanks. */
-unsigned tar_sum(const unsigned char *h)
-{
-	unsigned sum = 0;
-	for (size_t i = 0; i < TAR_BLOCK_BYTES; i++)
-		sum += i >= AT_SUM && i < AT_SUM + SUM_BYTES ? ' ' : h[i];
-	return sum;
 }
 
 static int put_header(int fd, const char *name, int64_t size, int64_t mtime_s, struct err *e)

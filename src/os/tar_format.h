@@ -1,5 +1,5 @@
 /*
- * tar_format.h: one header of a tar archive, for the two files that make them.
+ * tar_format.h: one header of a tar archive, for the files that make and read them.
  */
 #ifndef SLIPWAY_OS_TAR_FORMAT_H
 #define SLIPWAY_OS_TAR_FORMAT_H

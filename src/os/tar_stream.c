@@ -1,56 +1,34 @@
 #include "os/tar_stream.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
-/* Offsets and lengths of the header's fields (POSIX.1-1988). */
-#define AT_NAME 0
-#define AT_MODE 100
-#define AT_UID 108
-#define AT_GID 116
-#define AT_SIZE 124
-#define AT_MTIME 136
-#define AT_SUM 148
-#define AT_TYPE 156
+#include "os/tar_format.h"
+
 #define AT_LINK 157
-#define AT_MAGIC 257
 #define AT_REST 265 /* names of owners, device numbers, prefix: empty here */
 #define NAME_BYTES 100
 #define MODE_BYTES 8
-#define SUM_BYTES 8
-#define NUMBER_BYTES 12
-#define SIZE_MAX_BYTES INT64_C(077777777777)
 #define TYPE_PAX 'x'
 #define MODE_FILE 0644
 #define MODE_PROGRAM 0755
 
 /* --- writing --- */
 
-static unsigned sum_of(const char *h)
-{
-	unsigned sum = 0;
-	for (size_t i = 0; i < TAR_STREAM_BLOCK; i++)
-		sum += i >= AT_SUM && i < AT_SUM + SUM_BYTES ? ' ' : (unsigned char)h[i];
-	return sum;
-}
-
 static void put_header(struct buf *out, char type, const char *name, const char *target, unsigned mode, int64_t size,
 		       int64_t mtime_s)
 {
-	char h[TAR_STREAM_BLOCK] = { 0 };
+	unsigned char h[TAR_STREAM_BLOCK] = { 0 };
 	size_t n = strlen(name), m = strlen(target);
 	memcpy(h + AT_NAME, name, n < NAME_BYTES ? n : NAME_BYTES);
 	memcpy(h + AT_LINK, target, m < NAME_BYTES ? m : NAME_BYTES);
-	snprintf(h + AT_MODE, MODE_BYTES, "%07o", mode);
+	snprintf((char *)h + AT_MODE, MODE_BYTES, "%07o", mode);
 	memcpy(h + AT_UID, "0000000", 8);
 	memcpy(h + AT_GID, "0000000", 8);
-	snprintf(h + AT_SIZE, NUMBER_BYTES, "%011" PRIo64, (uint64_t)size);
-	if (mtime_s < 0 || mtime_s > SIZE_MAX_BYTES)
-		mtime_s = 0;
-	snprintf(h + AT_MTIME, NUMBER_BYTES, "%011" PRIo64, (uint64_t)mtime_s);
-	h[AT_TYPE] = type;
+	tar_put_number(h + AT_SIZE, size);
+	tar_put_number(h + AT_MTIME, mtime_s < 0 || mtime_s > OCTAL_MAX ? 0 : mtime_s);
+	h[AT_TYPE] = (unsigned char)type;
 	memcpy(h + AT_MAGIC, "ustar\00000", 8);
-	snprintf(h + AT_SUM, SUM_BYTES, "%06o", sum_of(h));
+	snprintf((char *)h + AT_SUM, SUM_BYTES, "%06o", tar_sum(h));
 	h[AT_SUM + SUM_BYTES - 1] = ' ';
 	buf_add(out, h, sizeof(h));
 }
@@ -190,7 +168,7 @@ static int header(struct tar_stream *t, struct err *e)
 		t->state = ++t->zero_blocks == 2 ? TAR_AT_END : TAR_AT_HEADER;
 		return 0;
 	}
-	if (t->zero_blocks || !get_octal(h + AT_SUM, SUM_BYTES, &sum) || sum != sum_of(h) ||
+	if (t->zero_blocks || !get_octal(h + AT_SUM, SUM_BYTES, &sum) || sum != tar_sum((const unsigned char *)h) ||
 	    memcmp(h + AT_MAGIC, "ustar\00000", 8) != 0 || !get_octal(h + AT_MODE, MODE_BYTES, &mode) ||
 	    !get_octal(h + AT_SIZE, NUMBER_BYTES, &size) || !get_octal(h + AT_MTIME, NUMBER_BYTES, &mtime) ||
 	    memcmp(h + AT_REST, zeros, TAR_STREAM_BLOCK - AT_REST) != 0)
@@ -216,7 +194,7 @@ static int header(struct tar_stream *t, struct err *e)
 				 .executable = type == TAR_FILE && mode == MODE_PROGRAM,
 				 .size = size,
 				 /* As on the way out: a field without an end may hold more than can be written. */
-				 .mtime_s = mtime > SIZE_MAX_BYTES ? 0 : mtime };
+				 .mtime_s = mtime > OCTAL_MAX ? 0 : mtime };
 	t->after_pax = false;
 	t->in_file = true;
 	t->state = TAR_AT_DATA;

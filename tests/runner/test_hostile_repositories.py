@@ -24,13 +24,6 @@ def yard(tmp_path_factory):
 
 
 @pytest.fixture
-def https(yard, tmp_path):
-    server = yard.https(tmp_path)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def owned():
     """A place that an attack writes to."""
     path = Path(f"/dev/shm/owned-{uuid.uuid4().hex}")

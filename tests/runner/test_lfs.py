@@ -15,13 +15,6 @@ def yard(tmp_path_factory):
     yard.stop()
 
 
-@pytest.fixture
-def https(yard, tmp_path):
-    server = yard.https(tmp_path)
-    yield server
-    server.stop()
-
-
 def fetch(yard, https, repo, *commands):
     return yard.fetch({"repoUrl": https.url(repo), "branch": "main", "gitAuth": https.auth}, *commands)
 

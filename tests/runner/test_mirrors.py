@@ -16,13 +16,6 @@ def yard(tmp_path_factory):
     yard.stop()
 
 
-@pytest.fixture
-def https(yard, tmp_path):
-    server = yard.https(tmp_path)
-    yield server
-    server.stop()
-
-
 def noise(size, seed=1):
     return random.Random(seed).randbytes(size // 2).hex()
 

@@ -19,13 +19,6 @@ def yard(tmp_path_factory):
     yard.stop()
 
 
-@pytest.fixture
-def https(yard, tmp_path):
-    server = yard.https(tmp_path)
-    yield server
-    server.stop()
-
-
 def step(log, name):
     return log.split(f"== {name}\n", 1)[1].split("\n== ")[0]
 
