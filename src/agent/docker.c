@@ -8,6 +8,8 @@
 
 #include "base/encode.h"
 #include "base/limits.h"
+#include "os/tar.h"
+#include "os/tar_format.h"
 
 #define ANSWER_MAX_BYTES (16 * MIB)
 #define FILE_MAX_BYTES (4 * MIB)
@@ -63,6 +65,20 @@ static int engine_error(struct docker *d, int r, struct err *e)
 	return r;
 }
 
+/* An answer that is none of an error. */
+static int call(struct docker *d, struct http_client_request *rq, struct arena *a, struct http_client_response *ret,
+		struct err *e)
+{
+	if (!rq->path)
+		return err_nomem(e);
+	rq->cancelled = d->cancelled;
+	rq->cancelled_arg = d->cancelled_arg;
+	int r = http_client_send(d->http, rq, a, ret, e);
+	if (r < 0)
+		return engine_error(d, r, e);
+	return ret->status >= 400 ? http_client_refusal(ret, a, e) : 0;
+}
+
 int docker_send(struct docker *d, const struct docker_query *q, struct arena *a, struct json *ret_json, struct err *e)
 {
 	const char *headers[] = { q->header, NULL };
@@ -73,17 +89,11 @@ int docker_send(struct docker *d, const struct docker_query *q, struct arena *a,
 					  .timeout_ms = q->timeout_ms,
 					  .max_response_bytes = ANSWER_MAX_BYTES,
 					  .consume = q->consume,
-					  .consume_arg = q->consume_arg,
-					  .cancelled = d->cancelled,
-					  .cancelled_arg = d->cancelled_arg };
+					  .consume_arg = q->consume_arg };
 	struct http_client_response response;
-	if (!rq.path)
-		return err_nomem(e);
-	int r = http_client_send(d->http, &rq, a, &response, e);
+	int r = call(d, &rq, a, &response, e);
 	if (r < 0)
-		return engine_error(d, r, e);
-	if (response.status >= 400)
-		return http_client_refusal(&response, a, e);
+		return r;
 	struct json root = JSON_ABSENT;
 	if (ret_json && response.body.n) {
 		r = json_check(response.body, &root, e);
@@ -206,10 +216,6 @@ int docker_put(struct docker *d, const char *container, const char *folder,
 	return r;
 }
 
-#define TAR_BLOCK 512
-#define TAR_AT_SIZE 124
-#define TAR_AT_TYPE 156
-
 int docker_read_file(struct docker *d, const char *container, const char *path, struct arena *a, struct str *ret,
 		     struct err *e)
 {
@@ -218,27 +224,23 @@ int docker_read_file(struct docker *d, const char *container, const char *path, 
 							       path),
 					  .max_response_bytes = FILE_MAX_BYTES };
 	struct http_client_response response;
-	if (!rq.path)
-		return err_nomem(e);
-	int r = http_client_send(d->http, &rq, a, &response, e);
+	int r = call(d, &rq, a, &response, e);
 	if (r < 0)
-		return engine_error(d, r, e);
-	if (response.status >= 400)
-		return http_client_refusal(&response, a, e);
+		return r;
 	struct str tar = response.body;
-	while (tar.n >= TAR_BLOCK && tar.p[0]) {
+	while (tar.n >= TAR_BLOCK_BYTES && tar.p[0]) {
 		size_t size = 0;
-		for (size_t i = 0; i < 11 && tar.p[TAR_AT_SIZE + i] >= '0' && tar.p[TAR_AT_SIZE + i] <= '7'; i++)
-			size = size << 3 | (size_t)(tar.p[TAR_AT_SIZE + i] - '0');
-		char type = tar.p[TAR_AT_TYPE];
-		size_t room = tar.n - TAR_BLOCK;
+		for (size_t i = 0; i < 11 && tar.p[AT_SIZE + i] >= '0' && tar.p[AT_SIZE + i] <= '7'; i++)
+			size = size << 3 | (size_t)(tar.p[AT_SIZE + i] - '0');
+		char type = tar.p[AT_TYPE];
+		size_t room = tar.n - TAR_BLOCK_BYTES;
 		if (size > room)
 			break;
 		if (type == '0' || type == '\0') {
-			*ret = (struct str){ tar.p + TAR_BLOCK, size };
+			*ret = (struct str){ tar.p + TAR_BLOCK_BYTES, size };
 			return 0;
 		}
-		size_t skip = TAR_BLOCK + (size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
+		size_t skip = TAR_BLOCK_BYTES + (size + TAR_BLOCK_BYTES - 1) / TAR_BLOCK_BYTES * TAR_BLOCK_BYTES;
 		skip = skip < tar.n ? skip : tar.n;
 		tar = (struct str){ tar.p + skip, tar.n - skip };
 	}
