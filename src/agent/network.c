@@ -21,7 +21,6 @@ struct network {
 	size_t rule_count;
 	char server_host[NET_HOST_MAX];
 	uint16_t server_port;
-	bool server_is_name;
 	char hosts[NET_HOST_MAX + 16];
 	char proxy[40];
 	char exceptions[NET_HOST_MAX + 32];
@@ -280,8 +279,8 @@ static void write_resolver(struct network *n)
 static void place_doors(struct network *n, struct net_listener *listeners)
 {
 	BUG_ON(!net_address_parse("127.0.0.1", n->server_port, &listeners[0].address));
-	n->server_is_name = !net_address_parse(n->server_host, n->server_port, &listeners[0].address);
-	if (n->server_is_name && !streq(n->server_host, "localhost"))
+	bool is_name = !net_address_parse(n->server_host, n->server_port, &listeners[0].address);
+	if (is_name && !streq(n->server_host, "localhost"))
 		snprintf(n->hosts, sizeof(n->hosts), "127.0.0.1 %s\n", n->server_host);
 	if (n->mode != AGENT_NETWORK_NONE)
 		return;

@@ -3,37 +3,19 @@ lie to both, so that the test which reads its book can be tested."""
 import json
 import re
 import socket
-import threading
+
+from helpers.network import Proxy
 
 LOG = re.compile(r"^POST /api/runner/([0-9a-f-]+)/(log|steps|heartbeat) ")
 
 
-class Recorder:
+class Recorder(Proxy):
     def __init__(self, port: int, lie=None):
-        self.port, self.lie, self.lock = port, lie, threading.Lock()
-        self.lines = {}  # (deployment, step) -> {offset: text}
-        self.told, self.open = 0, True  # how many lies were told
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.lie, self.lines = lie, {}  # (deployment, step) -> {offset: text}
+        self.told = 0  # how many lies were told
+        super().__init__(port)
 
-    def close(self):
-        self.open = False
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-
-    def _accept(self):
-        while self.open:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
-
-    def _serve(self, near):
+    def carry(self, near):
         try:
             with near, socket.create_connection(("127.0.0.1", self.port)) as far:
                 near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

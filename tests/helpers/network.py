@@ -1,17 +1,16 @@
-"""A wire between a runner and its server that can be cut: a TCP proxy on the loopback."""
+"""TCP proxies on the loopback, between a runner and its server: what all have, and a wire that can be cut."""
 import select
 import socket
 import threading
 
 
-class Wire:
-    """Passes everything on to `port`, until it is cut: then it takes connections and bytes, and nothing comes out."""
+class Proxy:
+    """Takes connections for the server at `port`; carry(near) has a thread for each."""
 
     def __init__(self, port: int):
-        self.port, self.cut, self.pairs, self.lock = port, False, [], threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port, self.lock, self.open = port, threading.Lock(), True
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.open = True
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -20,9 +19,25 @@ class Wire:
                 near, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._carry, args=(near,), daemon=True).start()
+            threading.Thread(target=self.carry, args=(near,), daemon=True).start()
 
-    def _carry(self, near):
+    def close(self):
+        self.open = False
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+
+class Wire(Proxy):
+    """Passes everything on to `port`, until it is cut: then it takes connections and bytes, and nothing comes out."""
+
+    def __init__(self, port: int):
+        self.cut, self.pairs = False, []
+        super().__init__(port)
+
+    def carry(self, near):
         far = None
         with self.lock:
             self.pairs.append(near)
@@ -68,10 +83,5 @@ class Wire:
                     pass
 
     def close(self):
-        self.open = False
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        super().close()
         self.heal()
